@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which frameworks are installed, which one is wanted, and what to say when one is missing. Imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+from dataclasses import dataclass
+from types import ModuleType
+
+from distilbert.errors import BackendError
+
+ENVIRONMENT_VARIABLE = "DISTILBERT_BACKEND"
+logger = logging.getLogger("distilbert")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One framework: its short name, what a reader calls it, and the packages it needs."""
+
+    name: str
+    title: str
+    packages: tuple[str, ...]
+    prefix: str
+
+    @property
+    def missing(self) -> list[str]:
+        """The packages that are not installed."""
+        return [package for package in self.packages if importlib.util.find_spec(package) is None]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version of each installed package."""
+        installed = [package for package in self.packages if package not in self.missing]
+        return {package: importlib.metadata.version(package) for package in installed}
+
+
+BACKENDS = {
+    backend.name: backend
+    for backend in (
+        Backend("pt", "PyTorch", ("torch",), ""),
+        Backend("tf", "TensorFlow", ("tensorflow", "keras"), "TF"),
+        Backend("flax", "JAX/Flax", ("jax", "flax"), "Flax"),
+    )
+}
+
+
+def installed() -> list[str]:
+    """Short names of the frameworks that can be used, in the order of preference."""
+    return [name for name, backend in BACKENDS.items() if not backend.missing]
+
+
+def require(name: str, wanted_by: str) -> None:
+    """Raise BackendError with the install command unless framework `name` is installed."""
+    missing = BACKENDS[name].missing
+    if not missing:
+        return
+    others = [BACKENDS[other].title for other in installed()]
+    instead = f"; installed here: {', '.join(others)}" if others else ""
+    raise BackendError(
+        f"{wanted_by} needs {BACKENDS[name].title}, but {' and '.join(missing)} cannot be imported.\n"
+        f'  install:  pip install "distilbert[{name}]"{instead}'
+    )
+
+
+def load(name: str, wanted_by: str) -> ModuleType:
+    """The module `distilbert.<name>`, or BackendError."""
+    require(name, wanted_by)
+    return importlib.import_module(f"distilbert.{name}")
+
+
+def choose(argument: str | None = None) -> str:
+    """The framework to use: the argument, else DISTILBERT_BACKEND, else the first one installed; says which it took.
+
+    Raises:
+        BackendError: for an unknown name, or when no framework is installed.
+    """
+    wanted, source = argument, "argument"
+    if wanted is None:
+        wanted, source = os.environ.get(ENVIRONMENT_VARIABLE) or None, ENVIRONMENT_VARIABLE
+    if wanted is None:
+        wanted, source = next(iter(installed()), None), "first one installed"
+    if wanted is None:
+        raise BackendError('no framework is installed; pip install "distilbert[pt]" (or [tf], or [flax])')
+    if wanted not in BACKENDS:
+        raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}; found {wanted!r} ({source})")
+    logger.info("using %s (%s)", BACKENDS[wanted].title, source)
+    return wanted

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every error this library raises on purpose. Each message says what was expected, what was found and what to do.
+
+All share `DistilBertError`, so that the command line can print any of them as one message, and each is also the
+built-in exception that code not written for this library would catch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DistilBertError(Exception):
+    """Base of all errors below; never raised itself."""
+
+
+class ConfigError(DistilBertError, ValueError):
+    """A configuration is wrong; lists every problem at once."""
+
+
+class WeightsError(DistilBertError, ValueError):
+    """A weights file is damaged, hostile, or does not fit the model."""
+
+
+class TokenizerError(DistilBertError, ValueError):
+    """A vocabulary or tokenizer file is wrong, or a text cannot be encoded as asked."""
+
+
+class InputError(DistilBertError, ValueError):
+    """The arguments of a model call are wrong (shapes, ranges, combinations)."""
+
+
+class FileError(DistilBertError, OSError):
+    """A file or folder is missing, of the wrong kind, too large, or in the way."""
+
+
+class HubError(DistilBertError, OSError):
+    """A repository, revision or file could not be fetched from the hub or found in its cache."""
+
+
+class BackendError(DistilBertError, ImportError):
+    """A framework is not installed, is unknown, or is set up in a way that cannot work."""
+
+
+def describe(title: str, problems: Sequence[str]) -> str:
+    """One line for one problem, a list for several."""
+    if len(problems) == 1:
+        return f"{title}: {problems[0]}"
+    return "\n".join([f"{title}: {len(problems)} problems", *(f"  - {problem}" for problem in problems)])
