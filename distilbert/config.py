@@ -53,11 +53,36 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 
 # Fields of the general Hugging Face configuration that user code passes and that change nothing in these models.
 INERT_FIELDS = frozenset(
-    """_name_or_path add_cross_attention bos_token_id chunk_size_feed_forward cls_token_id eos_token_id
-    finetuning_task hidden_act is_decoder is_encoder_decoder model_type output_past prefix sep_token_id
-    task_specific_params tie_encoder_decoder tie_weights_ tokenizer_class torchscript transformers_version
-    type_vocab_size use_bfloat16 use_cache tf_legacy_loss _attn_implementation attn_implementation
-    _attn_implementation_autoset layer_norm_eps""".split()
+    {
+        "_attn_implementation",
+        "_attn_implementation_autoset",
+        "_name_or_path",
+        "add_cross_attention",
+        "attn_implementation",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "cls_token_id",
+        "eos_token_id",
+        "finetuning_task",
+        "hidden_act",
+        "is_decoder",
+        "is_encoder_decoder",
+        "layer_norm_eps",
+        "model_type",
+        "output_past",
+        "prefix",
+        "sep_token_id",
+        "task_specific_params",
+        "tf_legacy_loss",
+        "tie_encoder_decoder",
+        "tie_weights_",
+        "tokenizer_class",
+        "torchscript",
+        "transformers_version",
+        "type_vocab_size",
+        "use_bfloat16",
+        "use_cache",
+    }
 )
 
 _SIZE_LIMITS = {  # far above any real model, low enough that a nonsense config cannot exhaust the machine

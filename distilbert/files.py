@@ -41,7 +41,9 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileError(f"{path}: expected UTF-8 text, found byte {error.object[error.start]:#04x} at {error.start}") from None
+        raise FileError(
+            f"{path}: expected UTF-8 text, found byte {error.object[error.start]:#04x} at {error.start}"
+        ) from None
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -19,9 +19,7 @@ from distilbert.reference import sinusoidal_positions
 from distilbert.spec import Kind, TensorSpec
 
 
-def initial_tensors(
-    config: DistilBertConfig, specs: Iterable[TensorSpec], seed: int
-) -> dict[str, NDArray[np.float32]]:
+def initial_tensors(config: DistilBertConfig, specs: Iterable[TensorSpec], seed: int) -> dict[str, NDArray[np.float32]]:
     """New float32 values for tensors of a model with this config."""
     return {tensor.name: _initial(config, tensor, seed) for tensor in specs}
 

@@ -132,7 +132,9 @@ def _check_positions(config: DistilBertConfig, positions: Any, tokens: Shape, bo
     if positions is None:
         if tokens[1] is not None and tokens[1] > longest:
             advice = "truncate the text, or resize_position_embeddings"
-            return [f"input length: expected at most {longest} tokens (max_position_embeddings), found {tokens[1]}; {advice}"]
+            return [
+                f"input length: expected at most max_position_embeddings {longest}, found {tokens[1]} tokens; {advice}"
+            ]
         return []
     shape = _shape(positions)
     if not any(_fits(shape, expected) for expected in ((tokens[1],), (1, tokens[1]), tokens[:2])):

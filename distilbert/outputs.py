@@ -46,7 +46,10 @@ def _rebuild(cls: type[ModelOutput], fields: dict[str, Any]) -> ModelOutput:
 
 
 class BaseModelOutput(ModelOutput):
-    """Encoder: last_hidden_state (B, T, D); hidden_states n_layers + 1 of (B, T, D); attentions n_layers of (B, H, T, T)."""
+    """Encoder: last_hidden_state (B, T, D).
+
+    In every output class hidden_states are n_layers + 1 of (B, T, D), attentions are n_layers of (B, H, T, T).
+    """
 
     FIELDS = ("last_hidden_state", "hidden_states", "attentions")
 

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -103,7 +104,9 @@ def softmax(scores: Array) -> Step:
     return probabilities, pull
 
 
-def embedding(weights: Weights, name: str, ids: Array, untrained: int | None = None) -> tuple[Array, Callable[[Array], None]]:
+def embedding(
+    weights: Weights, name: str, ids: Array, untrained: int | None = None
+) -> tuple[Array, Callable[[Array], None]]:
     """Rows of a table (N, D) by ids (...): (..., D). The row `untrained` gets no gradient."""
     table = weights[name]
 
@@ -228,48 +231,41 @@ def sinusoidal_positions(count: int, dim: int) -> Array:
     return np.where(np.arange(dim) % 2 == 0, np.sin(angles), np.cos(angles))
 
 
-def expand_mask(mask: Array | None, dtype: np.dtype[Any]) -> tuple[Array | bool, Array | float]:
-    """Which keys each query attends to, and what is added to the scores.
+def additive_mask(mask: Array | None, dtype: np.dtype[Any]) -> Array | float:
+    """What is added to the attention scores: (B or 1, H or 1, T or 1, T).
 
-    A 2-D mask (B, T), or a 4-D one (B or 1, H or 1, T, T) of bool or whole numbers, attends where it is not zero. A 4-D
-    mask of real numbers is added to the scores; what lies below half the smallest finite number counts as masked.
+    A 2-D mask (B, T), or a 4-D one (B or 1, H or 1, T, T) of bool or whole numbers, attends where it is not zero; a
+    4-D mask of real numbers is added as it is. Masked means the smallest finite number, never minus infinity: a row
+    with everything masked attends evenly to everything and stays finite.
     """
     if mask is None:
-        return True, 0.0
+        return 0.0
+    smallest = float(ml_dtypes.finfo(dtype).min)
     if mask.ndim == 4 and mask.dtype.kind not in "biu":
-        keep = mask > 0.5 * float(np.finfo(np.float32).min if dtype.itemsize > 2 else np.finfo(np.float16).min)
-        return keep, np.where(keep, mask, 0).astype(dtype)
-    return (mask if mask.ndim == 4 else mask[:, None, None, :]) != 0, 0.0
+        return np.maximum(mask, smallest).astype(dtype)
+    keep = (mask if mask.ndim == 4 else mask[:, None, None, :]) != 0
+    return np.where(keep, 0, smallest).astype(dtype)
 
 
-def attend(q: Array, k: Array, v: Array, keep: Array | bool, bias: Array | float, head_mask: Array | float) -> tuple[
-    Array, Array, Callable[[Array], tuple[Array, Array, Array]]
-]:
+def attend(
+    q: Array, k: Array, v: Array, mask: Array | float, head_mask: Array | float
+) -> tuple[Array, Array, Callable[[Array], tuple[Array, Array, Array]]]:
     """Scaled dot-product attention: context (B, H, T, K) and probabilities (B, H, T, T)."""
     scale = 1 / math.sqrt(q.shape[-1])
-    scores = (q @ k.swapaxes(-1, -2)) * q.dtype.type(scale) + bias  # (B, H, T, T)
-    scores = np.where(keep, scores, smallest(scores.dtype))  # (B, H, T, T)
+    scores = (q @ k.swapaxes(-1, -2)) * q.dtype.type(scale) + mask  # (B, H, T, T)
     probabilities, pull_softmax = softmax(scores)  # (B, H, T, T)
     attentions = probabilities * head_mask  # (B, H, T, T)
 
     def pull(dy: Array) -> tuple[Array, Array, Array]:
-        d_scores = pull_softmax(dy @ v.swapaxes(-1, -2) * head_mask)
-        d_scores = np.where(keep, d_scores, 0) * scale
+        d_scores = pull_softmax(dy @ v.swapaxes(-1, -2) * head_mask) * scale
         return d_scores @ k, d_scores.swapaxes(-1, -2) @ q, attentions.swapaxes(-1, -2) @ dy
 
     return attentions @ v, attentions, pull
 
 
-def smallest(dtype: np.dtype[Any]) -> Array:
-    """The smallest finite number: a masked score. Infinity would make a fully masked row NaN."""
-    import ml_dtypes
-
-    return np.asarray(ml_dtypes.finfo(dtype).min, dtype)
-
-
-def self_attention(weights: Weights, path: str, x: Array, head_dim: int, keep: Any, bias: Any, head_mask: Any) -> tuple[
-    Array, Array, Pull
-]:
+def self_attention(
+    weights: Weights, path: str, x: Array, head_dim: int, mask: Any, head_mask: Any
+) -> tuple[Array, Array, Pull]:
     """Multi-head self-attention of x (B, T, D): (B, T, D) and the probabilities (B, H, T, T)."""
     b, t, _ = x.shape
 
@@ -282,7 +278,7 @@ def self_attention(weights: Weights, path: str, x: Array, head_dim: int, keep: A
     q, pull_q = linear(weights, f"{path}.q_lin", x)
     k, pull_k = linear(weights, f"{path}.k_lin", x)
     v, pull_v = linear(weights, f"{path}.v_lin", x)
-    context, attentions, pull_attend = attend(split(q), split(k), split(v), keep, bias, head_mask)
+    context, attentions, pull_attend = attend(split(q), split(k), split(v), mask, head_mask)
     y, pull_out = linear(weights, f"{path}.out_lin", join(context))
 
     def pull(dy: Array) -> Array:
@@ -300,13 +296,11 @@ def feed_forward(weights: Weights, path: str, x: Array, act: str) -> Step:
     return y, lambda dy: pull_1(pull_act(pull_2(dy)))
 
 
-def block(weights: Weights, path: str, x: Array, config: DistilBertConfig, keep: Any, bias: Any, head_mask: Any) -> tuple[
-    Array, Array, Pull
-]:
+def block(
+    weights: Weights, path: str, x: Array, config: DistilBertConfig, mask: Any, head_mask: Any
+) -> tuple[Array, Array, Pull]:
     """One transformer block: attention and feed-forward, each added to its input and normalised."""
-    attended, attentions, pull_a = self_attention(
-        weights, f"{path}.attention", x, config.head_dim, keep, bias, head_mask
-    )
+    attended, attentions, pull_a = self_attention(weights, f"{path}.attention", x, config.head_dim, mask, head_mask)
     middle, pull_n = layer_norm(weights, f"{path}.sa_layer_norm", attended + x)
     forward, pull_f = feed_forward(weights, f"{path}.ffn", middle, config.activation)
     y, pull_m = layer_norm(weights, f"{path}.output_layer_norm", forward + middle)
@@ -329,11 +323,11 @@ def encoder(weights: Weights, config: DistilBertConfig, call: Mapping[str, Any])
     positions = np.arange(words.shape[1]) if positions is None else positions
     places, pull_places = embedding(weights, spec.POSITION_EMBEDDINGS, np.broadcast_to(positions, words.shape[:2]))
     x, pull_norm = layer_norm(weights, "embeddings.LayerNorm", words + places)  # (B, T, D)
-    keep, bias = expand_mask(call.get("attention_mask"), x.dtype)
+    mask = additive_mask(call.get("attention_mask"), x.dtype)
     hidden_states, attentions, pulls = [x], [], []
     for i in range(config.n_layers):
         head_mask = layer_head_mask(call.get("head_mask"), i, x.dtype)
-        x, probabilities, pull_block = block(weights, f"transformer.layer.{i}", x, config, keep, bias, head_mask)
+        x, probabilities, pull_block = block(weights, f"transformer.layer.{i}", x, config, mask, head_mask)
         hidden_states.append(x)
         attentions.append(probabilities)
         pulls.append(pull_block)
@@ -499,12 +493,12 @@ def _run(
         d_head = d_logits.reshape(-1, 1) if task == "multiple-choice" else d_logits
         return pull_encoder(pull_head(d_head))
 
-    fields = {"start_logits": logits[..., 0], "end_logits": logits[..., 1]} if task == "question-answering" else {
-        "logits": logits
-    }
-    return _OUTPUTS[task](
-        loss=loss, **fields, hidden_states=hidden.hidden_states, attentions=hidden.attentions
-    ), pull
+    fields = (
+        {"start_logits": logits[..., 0], "end_logits": logits[..., 1]}
+        if task == "question-answering"
+        else {"logits": logits}
+    )
+    return _OUTPUTS[task](loss=loss, **fields, hidden_states=hidden.hidden_states, attentions=hidden.attentions), pull
 
 
 def _loss(task: str, config: DistilBertConfig, logits: Array, call: Mapping[str, Array]) -> tuple[Any, Any]:

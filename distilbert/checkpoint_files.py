@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files make a checkpoint folder: what they are called, which is best, what is missing.
+
+Only names, and the index of shards, which is a list of names. Reading weights is `distilbert/convert`, fetching them
+`distilbert/hub.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from distilbert.errors import FileError, WeightsError
+from distilbert.files import read_json
+
+CONFIG_FILE = "config.json"
+TOKENIZER_FILES = (
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # best first
+
+
+def weights_names(variant: str | None = None) -> tuple[str, ...]:
+    """What weights can be called, the best first: each format as one file, then as an index of shards.
+
+    Raises:
+        FileError: `variant` cannot be part of a file name.
+    """
+    names = [name for single in WEIGHTS_FILES for name in (single, f"{single}.index.json")]
+    if variant is None:
+        return tuple(names)
+    if not re.fullmatch(r"[\w-]+", variant):
+        raise FileError(f"variant {variant!r}: expected letters, digits, '-' and '_', as in 'fp16'")
+    return tuple(f"{stem}.{variant}.{ending}" for stem, _, ending in (name.rpartition(".") for name in names))
+
+
+def is_index(weights: str) -> bool:
+    """Whether weights of this name are an index of shards rather than the one file that holds them all."""
+    return weights.endswith(".json")
+
+
+def best_weights(present: Collection[str], names: Collection[str]) -> str | None:
+    """The first of `names` (see `weights_names`) that is among the files `present`."""
+    return next((name for name in names if name in present), None)
+
+
+def shard_names(index: Path) -> list[str]:
+    """The files that an index of shards lists, sorted.
+
+    Raises:
+        FileError: The index is not a JSON object.
+        WeightsError: It has no list, or lists anything but plain names of weights files right beside it.
+    """
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise WeightsError(f"{index}: weight_map: expected an object from tensor to file, found {weight_map!r:.80}")
+    ending = index.name.split(".")[1]
+    for tensor, name in weight_map.items():
+        if not isinstance(name, str) or not re.fullmatch(rf"[\w-][\w.-]*\.{ending}", name):
+            expected = f"the plain name of a .{ending} file beside the index"
+            raise WeightsError(f"{index}: weight_map: {tensor!r:.80}: expected {expected}, found {name!r:.80}")
+    return sorted(set(weight_map.values()))
+
+
+def files_in(folder: Path) -> list[str]:
+    """The names of the files right in a folder, sorted; none if there is no folder. A dangling link is no file."""
+    return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+def missing_files(present: Collection[str], names: Collection[str]) -> list[str]:
+    """What these files lack to be a checkpoint, shards aside.
+
+    Args:
+        present: Names of the files there are.
+        names: The names that the weights may have; empty if none are needed. Then a configuration without a tokenizer,
+            or a tokenizer without a configuration, will do.
+    """
+    if not names:
+        return [] if any(name in present for name in (CONFIG_FILE, *TOKENIZER_FILES)) else [CONFIG_FILE]
+    missing = [] if CONFIG_FILE in present else [CONFIG_FILE]
+    return missing if best_weights(present, names) else [*missing, f"weights ({', '.join(names)})"]
+
+
+def missing_files_in(folder: Path, names: Collection[str]) -> list[str]:
+    """What a folder lacks to be a checkpoint, shards included; `names` as in `missing_files`."""
+    present = files_in(folder)
+    weights = best_weights(present, names)
+    shards = shard_names(folder / weights) if weights and is_index(weights) else []
+    return missing_files(present, names) + [name for name in shards if name not in present]

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The losses of the heads in PyTorch: scalars, computed in float32 or better.
+
+Every loss is a mean over the labels that count; labels of -100 do not, and a batch without any that counts has loss 0.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distilbert import inputs
+from distilbert.config import DistilBertConfig
+from distilbert.inputs import IGNORED_LABEL
+from distilbert.pt.io import bounds
+
+
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of classes: logits (..., L), labels (...) -> ()."""
+    known = torch.where(labels == IGNORED_LABEL, 0, labels)
+    inputs.check_class_labels(labels, tuple(logits.shape[:-1]), logits.shape[-1], bounds(known))
+    return cross_entropy(logits, labels, IGNORED_LABEL)
+
+
+def classification_loss(config: DistilBertConfig, logits: Tensor, labels: Tensor) -> Tensor:
+    """The loss for the problem type: logits (B, L), labels (B,) classes or values, or (B, L) values -> ()."""
+    problem = inputs.problem_type(config, labels)
+    if problem == "single_label_classification":
+        return token_loss(logits, labels)
+    inputs.check_value_labels(labels, tuple(logits.shape))
+    logits = at_least_float32(logits)  # (B, L)
+    targets = labels.reshape(logits.shape).to(logits.dtype)  # (B, L)
+    if problem == "regression":
+        return F.mse_loss(logits, targets)
+    return F.binary_cross_entropy_with_logits(logits, targets)
+
+
+def span_loss(
+    start_logits: Tensor, end_logits: Tensor, start_positions: Tensor | None, end_positions: Tensor | None
+) -> Tensor | None:
+    """Mean of the cross-entropies of start and end: logits (B, T), positions (B,) or (B, 1) -> ().
+
+    Positions are clamped to the text; one at or beyond its end does not count.
+    """
+    inputs.check_span_labels(start_positions, end_positions, start_logits.shape[0])
+    if start_positions is None or end_positions is None:
+        return None
+    length = start_logits.shape[1]
+    starts = start_positions.reshape(-1).clip(0, length)  # (B,)
+    ends = end_positions.reshape(-1).clip(0, length)  # (B,)
+    return (cross_entropy(start_logits, starts, length) + cross_entropy(end_logits, ends, length)) / 2
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, ignored: int) -> Tensor:
+    """Mean over the labels that are not `ignored`: logits (..., L), labels (...) -> ()."""
+    kept = labels != ignored  # (...)
+    targets = torch.where(kept, labels, 0).long()  # (...)
+    log_probabilities = torch.log_softmax(at_least_float32(logits), -1)  # (..., L)
+    losses = -torch.gather(log_probabilities, -1, targets[..., None])[..., 0]  # (...)
+    return torch.where(kept, losses, 0).sum() / kept.sum().clip(min=1)
+
+
+def at_least_float32(logits: Tensor) -> Tensor:
+    """Half-precision logits as float32, others as they are."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

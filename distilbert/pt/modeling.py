@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DistilBERT's encoder in PyTorch.
+
+Read line by line beside `tf/modeling.py` and `flax/modeling.py`: same classes, methods, names and operations.
+Loading, saving and surgery are in `io.py`, the attention kernels in `attention.py`, the heads in `heads.py`.
+
+Axes: B batch, T tokens, D dim, H heads, K head size, F hidden_dim.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from distilbert.config import DistilBertConfig
+from distilbert.inputs import check_call
+from distilbert.outputs import BaseModelOutput
+from distilbert.pt.activations import ACTIVATIONS
+from distilbert.pt.attention import IMPLEMENTATIONS, additive_mask, eager
+from distilbert.pt.io import PreTrainedModel, bounds
+from distilbert.reference import LAYER_NORM_EPS
+
+
+class Embeddings(nn.Module):
+    """Words plus positions, normalised."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        super().__init__()
+        self.word_embeddings = nn.Embedding(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.dim)
+        self.position_embeddings.weight.requires_grad_(not config.sinusoidal_pos_embds)
+        self.LayerNorm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, position_ids: Tensor) -> Tensor:
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, D)
+        positions = self.position_embeddings(position_ids)  # (B or 1, T, D)
+        hidden = self.LayerNorm(words + positions)  # (B, T, D)
+        return self.dropout(hidden)  # (B, T, D)
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """Every token looks at every token, through several heads."""
+
+    def __init__(self, config: DistilBertConfig, layer: int) -> None:
+        super().__init__()
+        self.n_heads = config.heads_in_layer(layer)
+        self.head_dim = config.head_dim
+        self.dropout = config.attention_dropout
+        self.implementation = "eager"
+        self.q_lin = nn.Linear(config.dim, self.n_heads * self.head_dim)
+        self.k_lin = nn.Linear(config.dim, self.n_heads * self.head_dim)
+        self.v_lin = nn.Linear(config.dim, self.n_heads * self.head_dim)
+        self.out_lin = nn.Linear(self.n_heads * self.head_dim, config.dim)
+
+    def forward(
+        self, hidden: Tensor, mask: Tensor | None, head_mask: Tensor | None, output_attentions: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        attend = eager if output_attentions else IMPLEMENTATIONS[self.implementation]
+        dropout = self.dropout if self.training else 0.0
+        q = self.split(self.q_lin(hidden))  # (B, H, T, K)
+        k = self.split(self.k_lin(hidden))  # (B, H, T, K)
+        v = self.split(self.v_lin(hidden))  # (B, H, T, K)
+        context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, T, K), (B, H, T, T)
+        return self.out_lin(self.join(context)), attentions  # (B, T, D), (B, H, T, T)
+
+    def split(self, x: Tensor) -> Tensor:
+        x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)  # (B, T, H, K)
+        return x.transpose(1, 2)  # (B, H, T, K)
+
+    def join(self, x: Tensor) -> Tensor:
+        x = x.transpose(1, 2)  # (B, T, H, K)
+        return x.reshape(*x.shape[:2], self.n_heads * self.head_dim)  # (B, T, H*K)
+
+
+class FFN(nn.Module):
+    """The same small network for every token."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(config.dim, config.hidden_dim)
+        self.lin2 = nn.Linear(config.hidden_dim, config.dim)
+        self.activation = ACTIVATIONS[config.activation]
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        hidden = self.lin1(hidden)  # (B, T, F)
+        hidden = self.activation(hidden)  # (B, T, F)
+        hidden = self.lin2(hidden)  # (B, T, D)
+        return self.dropout(hidden)  # (B, T, D)
+
+
+class TransformerBlock(nn.Module):
+    """Attention and feed-forward, each added to its input and normalised."""
+
+    def __init__(self, config: DistilBertConfig, layer: int) -> None:
+        super().__init__()
+        self.attention = MultiHeadSelfAttention(config, layer)
+        self.sa_layer_norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
+        self.ffn = FFN(config)
+        self.output_layer_norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
+
+    def forward(
+        self, hidden: Tensor, mask: Tensor | None, head_mask: Tensor | None, output_attentions: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        attended, attentions = self.attention(hidden, mask, head_mask, output_attentions)  # (B, T, D), (B, H, T, T)
+        hidden = self.sa_layer_norm(attended + hidden)  # (B, T, D)
+        hidden = self.output_layer_norm(self.ffn(hidden) + hidden)  # (B, T, D)
+        return hidden, attentions
+
+
+class Transformer(nn.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList([TransformerBlock(config, i) for i in range(config.n_layers)])
+        self.gradient_checkpointing = False
+
+    def forward(
+        self,
+        hidden: Tensor,
+        mask: Tensor | None,
+        head_mask: Tensor | None,
+        output_attentions: bool,
+        output_hidden_states: bool,
+    ) -> BaseModelOutput:
+        hidden_states = [hidden]
+        attentions = []
+        for i, block in enumerate(self.layer):
+            layer_mask = layer_head_mask(head_mask, i, hidden.dtype)  # (H, 1, 1)
+            run = self.checkpointed(block) if self.gradient_checkpointing and self.training else block
+            hidden, attention = run(hidden, mask, layer_mask, output_attentions)  # (B, T, D), (B, H, T, T)
+            hidden_states.append(hidden)
+            attentions.append(attention)
+        return BaseModelOutput(
+            last_hidden_state=hidden,
+            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+
+    def checkpointed(self, block: nn.Module) -> Any:
+        return lambda *arguments: checkpoint(block, *arguments, use_reentrant=False)
+
+
+def layer_head_mask(head_mask: Tensor | None, layer: int, dtype: torch.dtype) -> Tensor | None:
+    """The factor (H, 1, 1) on one layer's attention probabilities, from (H,) or (n_layers, H)."""
+    if head_mask is None:
+        return None
+    factors = head_mask if head_mask.ndim == 1 else head_mask[layer]  # (H,)
+    return factors.to(dtype)[:, None, None]  # (H, 1, 1)
+
+
+class DistilBertModel(PreTrainedModel):
+    """The bare encoder: token ids in, one vector per token out."""
+
+    task = "encoder"
+
+    def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(config)
+        self.transformer = Transformer(config)
+        self.initialize(seed)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        head_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+    ) -> BaseModelOutput | tuple[Any, ...]:
+        """Encode a batch.
+
+        Args:
+            input_ids: token ids (B, T); give either these or `inputs_embeds`.
+            attention_mask: (B, T), 1 to attend and 0 for padding, or (B or 1, H or 1, T, T): bool and whole numbers
+                attend where not zero, real numbers are added to the scores.
+            head_mask: (H,) or (n_layers, H), a factor on the attention of each head.
+            inputs_embeds: word vectors (B, T, D) in place of ids.
+            output_attentions: return the attention probabilities; default `config.output_attentions`.
+            output_hidden_states: return all hidden states; default `config.output_hidden_states`.
+            return_dict: False for a tuple; default `config.return_dict`.
+            position_ids: (B, T), (1, T) or (T,); default 0, 1, 2, ...
+            token_type_ids: accepted for callers that pass them, and ignored: DistilBERT has none.
+
+        Returns:
+            BaseModelOutput with last_hidden_state (B, T, D).
+
+        Raises:
+            InputError: lists everything in the call that does not fit.
+        """
+        check_call(
+            self.config,
+            {
+                "input_ids": input_ids,
+                "attention_mask": attention_mask,
+                "head_mask": head_mask,
+                "inputs_embeds": inputs_embeds,
+                "position_ids": position_ids,
+            },
+            bounds,
+        )
+        settings = self.output_settings(output_attentions, output_hidden_states, return_dict)
+        if position_ids is None:
+            position_ids = self.default_positions(input_ids, inputs_embeds)  # (1, T)
+        mask = additive_mask(attention_mask, self.dtype)  # (B, 1, 1, T) or (B, H, T, T)
+        hidden = self.embeddings(input_ids, inputs_embeds, position_ids)  # (B, T, D)
+        output = self.transformer(hidden, mask, head_mask, settings.attentions, settings.hidden_states)
+        return output if settings.return_dict else output.to_tuple()
+
+    def default_positions(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+        tokens = input_ids if inputs_embeds is None else inputs_embeds
+        return torch.arange(tokens.shape[1], device=tokens.device)[None, :]  # (1, T)
