@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from distilbert.errors import FileError, WeightsError
+from distilbert.errors import FileError, WeightsError, describe
 from distilbert.files import read_json
 
 CONFIG_FILE = "config.json"
@@ -22,6 +22,7 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
 )
+SMALL_FILES = (CONFIG_FILE, *TOKENIZER_FILES)
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # best first
 
 
@@ -59,11 +60,16 @@ def shard_names(index: Path) -> list[str]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise WeightsError(f"{index}: weight_map: expected an object from tensor to file, found {weight_map!r:.80}")
-    ending = index.name.split(".")[1]
-    for tensor, name in weight_map.items():
-        if not isinstance(name, str) or not re.fullmatch(rf"[\w-][\w.-]*\.{ending}", name):
-            expected = f"the plain name of a .{ending} file beside the index"
-            raise WeightsError(f"{index}: weight_map: {tensor!r:.80}: expected {expected}, found {name!r:.80}")
+    endings = [Path(name).suffix for name in WEIGHTS_FILES]
+    plain_name = re.compile(rf"[\w-][\w.-]*(?:{'|'.join(map(re.escape, endings))})")
+    expected = f"expected the plain name of a file beside the index, ending in {', '.join(endings)}"
+    problems = [
+        f"{tensor!r:.80}: {expected}; found {name!r:.80}"
+        for tensor, name in weight_map.items()
+        if not isinstance(name, str) or not plain_name.fullmatch(name)
+    ]
+    if problems:
+        raise WeightsError(describe(f"{index}: weight_map", problems[:8]))
     return sorted(set(weight_map.values()))
 
 
@@ -81,7 +87,7 @@ def missing_files(present: Collection[str], names: Collection[str]) -> list[str]
             or a tokenizer without a configuration, will do.
     """
     if not names:
-        return [] if any(name in present for name in (CONFIG_FILE, *TOKENIZER_FILES)) else [CONFIG_FILE]
+        return [] if any(name in present for name in SMALL_FILES) else [CONFIG_FILE]
     missing = [] if CONFIG_FILE in present else [CONFIG_FILE]
     return missing if best_weights(present, names) else [*missing, f"weights ({', '.join(names)})"]
 

@@ -20,8 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from distilbert.checkpoint_files import (
-    CONFIG_FILE,
-    TOKENIZER_FILES,
+    SMALL_FILES,
     best_weights,
     is_index,
     missing_files,
@@ -33,8 +32,10 @@ from distilbert.errors import FileError, HubError
 from distilbert.files import check_regular_file
 from distilbert.hub_errors import explain, failures, is_broken_connection, is_outage
 
+# Keywords of `resolve` that choose a source; what takes a checkpoint's name passes them on.
+OPTIONS = ("revision", "subfolder", "token", "cache_dir", "local_files_only", "force_download")
+
 ATTEMPTS = 3  # at a download whose connection keeps breaking; each goes on where the last one ended
-PAUSE = 1.0  # seconds between attempts
 
 _log = logging.getLogger(__name__)
 # The hub's own rule: one optional "org/", no "--" or "..", no "-" or "." at either end of a part.
@@ -96,10 +97,8 @@ def resolve(
         token=token,
         force_download=force_download,
     )
-    if local_files_only:
-        return request.from_cache("local_files_only=True")
-    if constants.HF_HUB_OFFLINE:
-        return request.from_cache("HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set")
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        return request.from_cache("local_files_only=True" if local_files_only else "HF_HUB_OFFLINE=1")
     return request.from_hub()
 
 
@@ -173,7 +172,7 @@ class _Request:
             found = ", ".join(sorted(present)[:20]) or "nothing"
             raise HubError(f"{self}: has no {' and no '.join(missing)}; found there: {found}")
         weights = best_weights(present, self.weights_names)
-        small = [name for name in (CONFIG_FILE, *TOKENIZER_FILES) if name in present]
+        small = [name for name in SMALL_FILES if name in present]
         # Weights come last: where an interrupted download left them in the cache, all the rest is there too.
         if weights is None:
             folder = self._download(small)
@@ -196,10 +195,12 @@ class _Request:
                 tqdm_class=_terminal_bar(),
             )
         except failures() as error:
-            if attempts == 1 or not is_broken_connection(error):
+            if not is_broken_connection(error):
                 raise HubError(f"{self}: {explain(error)}") from None
-            _log.warning("%s: the connection broke (%s); resuming", self, type(error).__name__)
-        time.sleep(PAUSE)
+            if attempts == 1:
+                raise HubError(f"{self}: the download broke off {ATTEMPTS} times; ask again to resume it") from None
+            _log.warning("%s: the download broke off (%s); resuming", self, type(error).__name__)
+        time.sleep(1.0)
         return self._download(names, attempts - 1)
 
     def _snapshot(self, **options: Any) -> Path:
@@ -222,7 +223,8 @@ def _find_local(name_or_path: str | os.PathLike[str], subfolder: str) -> Path | 
         if not path.is_dir():
             check_regular_file(path)
         return path
-    looks_local = text.startswith(("/", "~", "./", "../")) or "\\" in text or text.partition("@")[0].count("/") > 1
+    name = text.partition("@")[0]
+    looks_local = name.startswith(("/", "~", "./", "../")) or "\\" in name or name.count("/") > 1
     if looks_local or not isinstance(name_or_path, str):
         raise FileError(f"{text}: no such file or folder")
     return None

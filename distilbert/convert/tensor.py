@@ -53,3 +53,11 @@ class StoredTensor:
     def of(name: str, values: Array) -> StoredTensor:
         """A tensor that is already in memory."""
         return StoredTensor(name, values.shape, values.dtype, lambda: values)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What a weights file holds: its tensors by native name, in the order of the file, and its text metadata."""
+
+    tensors: dict[str, StoredTensor]
+    metadata: dict[str, str]

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The texts of a call: one or a batch, alone or in pairs, whole or split into words; and what can be wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from distilbert.errors import TokenizerError, describe
+from distilbert.tokenizer.settings import has_surrogates
+from distilbert.tokenizer.vocabulary import SHOWN
+
+Row = Any  # a text (str, or a list of words), or a tuple of two texts
+
+
+def make_rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list[Row], bool]:
+    """The rows of a call, and whether it was a batch.
+
+    What is inside the rows is looked at only when the Rust library refuses them: see `row_problems`.
+
+    Raises:
+        TokenizerError: The arguments are no texts, or do not fit each other.
+    """
+    if not isinstance(text, str | list | tuple) or (isinstance(text, str) and is_split_into_words):
+        expected = "a list of words" if is_split_into_words else "str"
+        raise TokenizerError(f"text: expected {expected} or a list of them, found {_name(text)}")
+    if not _is_batch(text, is_split_into_words):
+        return [make_row(text, text_pair, is_split_into_words)], False
+    if text_pair is None:
+        return [_as_pair(row, is_split_into_words) for row in text], True
+    if not isinstance(text_pair, list | tuple):
+        raise TokenizerError(f"text_pair: expected a list, as text is one, found {_name(text_pair)}")
+    if len(text) != len(text_pair):
+        raise TokenizerError(f"text_pair: expected {len(text)} texts, as many as in text, found {len(text_pair)}")
+    return list(zip(text, text_pair, strict=True)), True
+
+
+def make_row(text: Any, text_pair: Any, is_split_into_words: bool) -> Row:
+    """One text or one pair as a row. An empty second text is no second text: so in transformers 4.57, if alone."""
+    kind = list | tuple if is_split_into_words else str
+    for name, value in (("text", text), ("text_pair", text_pair)):
+        if not isinstance(value, kind) and not (name == "text_pair" and value is None):
+            hint = "a list of words" if is_split_into_words else "str (is_split_into_words=True for a list of words)"
+            raise TokenizerError(f"{name}: expected {hint}, found {_name(value)}")
+    return (text, text_pair) if text_pair else text
+
+
+def is_pair(row: Row, is_split_into_words: bool) -> bool:
+    """Whether a row has two texts."""
+    if not is_split_into_words:
+        return isinstance(row, tuple)
+    return isinstance(row, tuple) and len(row) == 2 and all(isinstance(text, list | tuple) for text in row)
+
+
+def length_in_chars(text: Any) -> int:
+    """Characters of a text, in whatever form."""
+    return len(text) if isinstance(text, str) else sum(map(len, text))
+
+
+def row_problems(rows: Sequence[Row], is_split_into_words: bool) -> list[str]:
+    """What keeps rows from being encoded, the first few."""
+    problems: list[str] = []
+    for number, row in enumerate(rows):
+        texts = row if is_pair(row, is_split_into_words) else (row,)
+        if len(texts) != 2 and isinstance(row, tuple) and not is_split_into_words:
+            problems.append(f"row {number}: expected a text or two of them, found {len(row)}")
+        else:
+            for text in texts:
+                problems += [f"row {number}: {found}" for found in _text_problems(text, is_split_into_words)]
+        if len(problems) >= SHOWN:
+            break
+    return problems[:SHOWN]
+
+
+def refuse_rows(problems: Sequence[str]) -> TokenizerError:
+    """The error for rows that cannot be encoded."""
+    return TokenizerError(describe("text", problems))
+
+
+def _text_problems(text: Any, is_split_into_words: bool) -> list[str]:
+    if not is_split_into_words:
+        if not isinstance(text, str):
+            return [f"expected str, found {_name(text)}"]
+        return ["holds half of a surrogate pair, which is no character"] if has_surrogates(text) else []
+    if not isinstance(text, list | tuple):
+        return [f"expected a list of words, found {_name(text)}"]
+    for position, word in enumerate(text):
+        for problem in _text_problems(word, False):
+            return [f"word {position}: {problem}"]
+    return []
+
+
+def _is_batch(text: Any, is_split_into_words: bool) -> bool:
+    if is_split_into_words:
+        return len(text) > 0 and isinstance(text[0], list | tuple)
+    return not isinstance(text, str)
+
+
+def _as_pair(row: Any, is_split_into_words: bool) -> Row:
+    return tuple(row) if isinstance(row, list) and not is_split_into_words else row
+
+
+def _name(value: object) -> str:
+    return "None" if value is None else type(value).__name__

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words, ids, special and added tokens: the part of the tokenizer that knows its vocabulary and nothing of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast, overload
+
+from tokenizers import AddedToken, Tokenizer
+
+from distilbert.errors import TokenizerError, describe
+from distilbert.tokenizer.added_tokens import to_token
+from distilbert.tokenizer.definition import ADDITIONAL, SPECIAL_TOKENS, Definition
+from distilbert.tokenizer.engine import Engine
+from distilbert.tokenizer.settings import INPUT_NAMES, UNLIMITED, Token, check_arguments, is_token
+from distilbert.tokenizer.tensors import to_lists
+
+T = TypeVar("T")
+# What Rust's decoder leaves and Hugging Face cleans up: the space before these, and around an apostrophe.
+_CLEANUPS = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
+
+
+class Setting(Generic[T]):
+    """A setting that can be assigned, and is checked when it is."""
+
+    def __init__(self, default: T) -> None:
+        self._default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Setting[T]: ...
+    @overload
+    def __get__(self, instance: Vocabulary, owner: type) -> T: ...
+    def __get__(self, instance: Vocabulary | None, owner: type) -> Setting[T] | T:
+        if instance is None:
+            return self
+        return cast(T, instance.__dict__.setdefault(self._name, self._copy(self._default)))
+
+    def __set__(self, instance: Vocabulary, value: T) -> None:
+        _refuse(check_arguments({self._name: value}))
+        instance.__dict__[self._name] = self._copy(value)
+
+    def _copy(self, value: Any) -> Any:
+        return type(self._default)(value)  # type: ignore[call-arg]
+
+
+class SpecialToken:
+    """`tokenizer.pad_token`: the text of a special token, or None; can be set to a token of the vocabulary."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Vocabulary, owner: type) -> str | None:
+        token = instance._special.get(self._name) if instance is not None else None
+        return None if token is None else token.content
+
+    def __set__(self, instance: Vocabulary, value: Token | None) -> None:
+        instance._set_special_tokens({self._name: value})
+
+
+class SpecialTokenId:
+    """`tokenizer.pad_token_id`: the id of a special token, or None; can be set to an id of the vocabulary."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name.removesuffix("_id")
+
+    def __get__(self, instance: Vocabulary, owner: type) -> int | None:
+        text = getattr(instance, self._name) if instance is not None else None
+        return None if text is None else instance._engine.plain.token_to_id(text)
+
+    def __set__(self, instance: Vocabulary, value: int | None) -> None:
+        setattr(instance, self._name, None if value is None else instance.convert_ids_to_tokens(value))
+
+
+class Vocabulary:
+    """What a tokenizer knows about tokens. Not for use alone: see `DistilBertTokenizer`."""
+
+    bos_token, eos_token, unk_token, sep_token = SpecialToken(), SpecialToken(), SpecialToken(), SpecialToken()
+    pad_token, cls_token, mask_token = SpecialToken(), SpecialToken(), SpecialToken()
+    bos_token_id, eos_token_id, unk_token_id = SpecialTokenId(), SpecialTokenId(), SpecialTokenId()
+    sep_token_id, pad_token_id, cls_token_id = SpecialTokenId(), SpecialTokenId(), SpecialTokenId()
+    mask_token_id = SpecialTokenId()
+
+    model_max_length = Setting(UNLIMITED)
+    padding_side = Setting("right")
+    truncation_side = Setting("right")
+    model_input_names = Setting([*INPUT_NAMES])
+    clean_up_tokenization_spaces = Setting(True)
+    split_special_tokens = Setting(False)
+    name_or_path = Setting("")
+
+    def _setup(self, definition: Definition) -> None:
+        special = definition.special
+        self._special = dict(special)
+        self._additional = list(definition.additional)
+        self._settings = dict(definition.settings)
+        self._unknown = dict(definition.unknown)
+        self._warned: set[str] = set()
+        cls_sep = special["cls_token"].content, special["sep_token"].content
+        self._engine = Engine.of_words(
+            definition.words, definition.pipeline, special["unk_token"].content, cls_sep, definition.added
+        )
+        for name, value in definition.settings.items():
+            if isinstance(getattr(type(self), name, None), Setting):
+                setattr(self, name, value)
+
+    @property
+    def do_lower_case(self) -> bool:
+        """Whether text is lower-cased."""
+        return self._engine.pipeline.lowercase
+
+    @property
+    def is_fast(self) -> bool:
+        """True: there is only the Rust tokenizer."""
+        return True
+
+    @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """A copy of the Rust tokenizer, without truncation and padding; what is done to it changes nothing here."""
+        return self._engine.copy()
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of words, without added tokens that are no words."""
+        return self._engine.word_count
+
+    def __len__(self) -> int:
+        return self._engine.size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def check_fits(self, vocab_size: int) -> None:
+        """Raise TokenizerError if there are ids for which a model of this `vocab_size` has no embedding."""
+        if len(self) > vocab_size:
+            added = len(self) - self.vocab_size
+            raise TokenizerError(
+                f"{self.name_or_path or 'tokenizer'}: has {len(self):,} tokens ({added:,} of them added), but the "
+                f"model has vocab_size {vocab_size:,}; use the model's own tokenizer, or resize its token embeddings"
+            )
+
+    def get_vocab(self) -> dict[str, int]:
+        """All tokens, added ones included, with their ids."""
+        return self._engine.plain.get_vocab(with_added_tokens=True)
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """The same as `get_vocab()`."""
+        return self.get_vocab()
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The added tokens, special ones included, by id."""
+        return dict(sorted(self._engine.plain.get_added_tokens_decoder().items()))
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of the added tokens, special ones included, by text."""
+        return {token.content: number for number, token in self.added_tokens_decoder.items()}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        """The same as `added_tokens_encoder`."""
+        return self.added_tokens_encoder
+
+    @property
+    def additional_special_tokens(self) -> list[str]:
+        """Special tokens besides the named ones."""
+        return [token.content for token in self._additional]
+
+    @additional_special_tokens.setter
+    def additional_special_tokens(self, value: Sequence[Token]) -> None:
+        self._set_special_tokens({ADDITIONAL: value})
+
+    @property
+    def additional_special_tokens_ids(self) -> list[int]:
+        """Ids of the additional special tokens."""
+        return [self._id(text) for text in self.additional_special_tokens]
+
+    @property
+    def special_tokens_map(self) -> dict[str, str | list[str]]:
+        """The special tokens by attribute name."""
+        named: dict[str, str | list[str]] = {name: token.content for name, token in self._named_special_tokens()}
+        return named | ({ADDITIONAL: self.additional_special_tokens} if self._additional else {})
+
+    @property
+    def special_tokens_map_extended(self) -> dict[str, AddedToken | list[AddedToken]]:
+        """The special tokens by attribute name, with the flags of each."""
+        named: dict[str, AddedToken | list[AddedToken]] = dict(self._named_special_tokens())
+        return named | ({ADDITIONAL: list(self._additional)} if self._additional else {})
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """All special tokens, each once."""
+        return list(dict.fromkeys([token.content for _, token in self._named_special_tokens()] + self.additional_special_tokens))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """Ids of all special tokens."""
+        return [self._id(text) for text in self.all_special_tokens]
+
+    @property
+    def pad_token_type_id(self) -> int:
+        """The segment of padding."""
+        return 0
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many special tokens a text, or a pair of texts, gets."""
+        return self._engine.specials[bool(pair)]
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """Tokens of a text for which a model of model_max_length has room."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """Tokens of two texts together for which a model of model_max_length has room."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    def add_tokens(self, new_tokens: Token | Sequence[Token], special_tokens: bool = False) -> int:
+        """Make tokens added tokens: found in a text before anything is split, in the order given.
+
+        Args:
+            new_tokens: Text or AddedToken, one or several. Those that are no words yet get new ids.
+            special_tokens: Whether they are special: matched before lower-casing, and skipped by
+                `decode(skip_special_tokens=True)`.
+
+        Returns:
+            How many were no added tokens before.
+
+        Raises:
+            TokenizerError: A token is no text, or empty.
+        """
+        tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
+        wrong = [token for token in tokens if not isinstance(token, str | AddedToken) or not is_token(token)]
+        _refuse([f"new_tokens: expected text or AddedToken, found {token!r:.80}" for token in wrong])
+        self._engine, count = self._engine.with_tokens(tokens, special_tokens)
+        return count
+
+    def add_special_tokens(
+        self,
+        special_tokens_dict: Mapping[str, Token | Sequence[Token]],
+        replace_additional_special_tokens: bool = True,
+    ) -> int:
+        """Set special tokens by attribute name, and add those that are no tokens yet.
+
+        Args:
+            special_tokens_dict: As `{"pad_token": "<pad>", "additional_special_tokens": ["<e1>", "<e2>"]}`.
+            replace_additional_special_tokens: Whether the additional ones given replace the present ones; otherwise
+                they are appended.
+
+        Returns:
+            How many were no added tokens before.
+
+        Raises:
+            TokenizerError: A name is unknown, or a token is no text.
+        """
+        given = dict(special_tokens_dict)
+        _refuse(
+            [
+                f"{name}: expected one of {', '.join((*SPECIAL_TOKENS, ADDITIONAL))}"
+                for name in given
+                if name not in (*SPECIAL_TOKENS, ADDITIONAL)
+            ]
+            or check_arguments(given)
+        )
+        values = cast("list[Token]", list(given.pop(ADDITIONAL, [])))
+        additional = [to_token(value, special=True) for value in values]
+        if not replace_additional_special_tokens:
+            additional = [token for token in additional if token.content not in self.additional_special_tokens]
+        named = {name: to_token(cast(Token, value), special=True) for name, value in given.items()}
+        count = self.add_tokens([*named.values(), *additional], special_tokens=True)
+        self._set_special_tokens(named)
+        if additional:
+            self._additional = ([] if replace_additional_special_tokens else self._additional) + additional
+        return count
+
+    def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:
+        """The id of a token, or the ids of several; that of the unknown token where there is none."""
+        return self._id(tokens) if isinstance(tokens, str) else [self._id(token) for token in tokens]
+
+    def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
+        """The token of an id, or the tokens of several (a list, array or tensor).
+
+        Raises:
+            TokenizerError: An id is outside the vocabulary.
+        """
+        ids = to_lists(ids)
+        if not isinstance(ids, list):
+            return self._token(ids)
+        skipped = set(self.all_special_ids) if skip_special_tokens else set()
+        return [self._token(number) for number in ids if number not in skipped]
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """Tokens as text, the pieces of a word joined."""
+        return self._engine.plain.decoder.decode(list(tokens))
+
+    def decode(
+        self,
+        token_ids: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> str:
+        """Ids (a number, list, array or tensor) as text.
+
+        Args:
+            skip_special_tokens: Leave out the special tokens.
+            clean_up_tokenization_spaces: Also close the space around an apostrophe; None for the tokenizer's setting.
+                The space before punctuation is closed either way.
+
+        Raises:
+            TokenizerError: An id is outside the vocabulary.
+        """
+        ids = to_lists(token_ids)
+        return self._decode([ids if isinstance(ids, list) else [ids]], skip_special_tokens, clean_up_tokenization_spaces)[0]
+
+    def batch_decode(
+        self,
+        sequences: Any,
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """Rows of ids as texts: see `decode`."""
+        rows = [row if isinstance(row, list) else [row] for row in map(to_lists, to_lists(sequences))]
+        return self._decode(rows, skip_special_tokens, clean_up_tokenization_spaces)
+
+    @staticmethod
+    def clean_up_tokenization(out_string: str) -> str:
+        """Close the spaces that splitting off English punctuation and contractions left."""
+        for found in _CLEANUPS:
+            out_string = out_string.replace(found, found.strip())
+        return out_string
+
+    def _decode(self, rows: list[list[Any]], skip_special_tokens: bool, clean_up: bool | None) -> list[str]:
+        for row in rows:
+            for number in row:
+                self._check_id(number)
+        texts = self._engine.plain.decode_batch(rows, skip_special_tokens=skip_special_tokens)
+        clean = self.clean_up_tokenization_spaces if clean_up is None else clean_up
+        return [self.clean_up_tokenization(text) for text in texts] if clean else texts
+
+    def _check_id(self, number: Any) -> None:
+        if type(number) is not int or not 0 <= number < len(self):
+            found = f"found {number!r:.80}"
+            raise TokenizerError(f"ids: expected whole numbers from 0 to {len(self) - 1:,}, {found}")
+
+    def _token(self, number: Any) -> str:
+        self._check_id(number)
+        return cast(str, self._engine.plain.id_to_token(number))
+
+    def _id(self, text: Any) -> int:
+        if not isinstance(text, str):
+            raise TokenizerError(f"tokens: expected text, found {text!r:.80}")
+        known = self._engine.plain.token_to_id(text)
+        return cast(int, self.unk_token_id) if known is None else known
+
+    def _named_special_tokens(self) -> list[tuple[str, AddedToken]]:
+        return [(name, self._special[name]) for name in SPECIAL_TOKENS if name in self._special]
+
+    def _set_special_tokens(self, tokens: Mapping[str, Any]) -> None:
+        """Set attributes to tokens that are in the vocabulary, and let the Rust tokenizer use them."""
+        _refuse(check_arguments(tokens) or self._strangers(tokens))
+        for name, value in tokens.items():
+            if name == ADDITIONAL:
+                self._additional = [to_token(token, special=True) for token in value]
+            elif value is None:
+                self._special.pop(name, None)
+            else:
+                self._special[name] = to_token(value, special=True)
+        if tokens.keys() & {"cls_token", "sep_token"}:
+            self._engine = self._engine.with_template((str(self.cls_token), str(self.sep_token)))
+        if "unk_token" in tokens:
+            self._engine = self._engine.with_unk(str(self.unk_token))
+
+    def _strangers(self, tokens: Mapping[str, Any]) -> list[str]:
+        values = [(name, value) for name, value in tokens.items() if name != ADDITIONAL and value is not None]
+        values += [(ADDITIONAL, value) for value in tokens.get(ADDITIONAL) or ()]
+        ids = [(name, value, self._engine.plain.token_to_id(str(value))) for name, value in values]
+        return [
+            f"{name}: {value!s:.80} is no token of the vocabulary; add it with add_special_tokens"
+            for name, value, number in ids
+            if number is None
+        ] or [
+            f"{name}: {value!s:.80} is an added token, but the unknown token must be a word of the vocabulary"
+            for name, value, number in ids
+            if name == "unk_token" and number is not None and number >= self.vocab_size
+        ]
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise TokenizerError(describe("tokenizer", problems))
