@@ -94,5 +94,3 @@ def _check(lists: Mapping[str, Any]) -> None:
 
 def _kind(column: Any) -> str | None:
     return kind_of(column[0] if isinstance(column, list | tuple) and column else column)
-
-

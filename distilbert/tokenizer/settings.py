@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from typing import Any, TypedDict
+from typing import Any, TypeAlias, TypedDict
 
 from tokenizers import AddedToken
 
@@ -26,7 +26,7 @@ EQUAL_CLASSES = (
     "PreTrainedTokenizer",
     "TokenizersBackend",
 )
-Token = str | AddedToken
+Token: TypeAlias = str | AddedToken
 
 
 class Settings(TypedDict, total=False):
@@ -53,7 +53,6 @@ class Settings(TypedDict, total=False):
     model_input_names: list[str]
     clean_up_tokenization_spaces: bool
     split_special_tokens: bool
-    name_or_path: str
 
 
 def _is_length(value: object) -> bool:
@@ -149,4 +148,3 @@ def check_config(config: Mapping[str, Any], name: str) -> list[str]:
         for key, value in config.items()
         if value is not None and key in checks and not checks[key][0](value)
     ]
-

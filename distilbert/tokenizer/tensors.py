@@ -107,7 +107,9 @@ def _rectangle(value: Any, name: str) -> NDArray[Any]:
 
 
 def _holds_arrays(value: Any) -> bool:
-    return hasattr(value, "shape") or (isinstance(value, list | tuple) and len(value) > 0 and hasattr(value[0], "shape"))
+    return hasattr(value, "shape") or (
+        isinstance(value, list | tuple) and len(value) > 0 and hasattr(value[0], "shape")
+    )
 
 
 def _list_dtype(dtype: np.dtype[Any], kind: str) -> np.dtype[Any]:

@@ -102,7 +102,9 @@ class _Reader:
             if model:
                 self._add(f"model.vocab: expected an object from word to id, found {vocab!r:.80}")
             return []
-        wrong = [f"{word!r}: expected an id, found {index!r:.80}" for word, index in vocab.items() if type(index) is not int]
+        wrong = [
+            f"{word!r}: expected an id, found {index!r:.80}" for word, index in vocab.items() if type(index) is not int
+        ]
         wrong += [f"{word!r:.80} cannot be a word" for word in vocab if not word or "\n" in word or "\r" in word]
         if has_surrogates("".join(vocab)):
             wrong += [f"{word!r:.80} holds half of a surrogate pair" for word in vocab if has_surrogates(word)]

@@ -4,74 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, cast
 
 from tokenizers import AddedToken, Tokenizer
 
-from distilbert.errors import TokenizerError, describe
+from distilbert.errors import TokenizerError
 from distilbert.tokenizer.added_tokens import to_token
+from distilbert.tokenizer.attributes import Setting, SpecialToken, SpecialTokenId, refuse
 from distilbert.tokenizer.definition import ADDITIONAL, SPECIAL_TOKENS, Definition
 from distilbert.tokenizer.engine import Engine
 from distilbert.tokenizer.settings import INPUT_NAMES, UNLIMITED, Token, check_arguments, is_token
 from distilbert.tokenizer.tensors import to_lists
 
-T = TypeVar("T")
 # What Rust's decoder leaves and Hugging Face cleans up: the space before these, and around an apostrophe.
 _CLEANUPS = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
-
-
-class Setting(Generic[T]):
-    """A setting that can be assigned, and is checked when it is."""
-
-    def __init__(self, default: T) -> None:
-        self._default = default
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    @overload
-    def __get__(self, instance: None, owner: type) -> Setting[T]: ...
-    @overload
-    def __get__(self, instance: Vocabulary, owner: type) -> T: ...
-    def __get__(self, instance: Vocabulary | None, owner: type) -> Setting[T] | T:
-        if instance is None:
-            return self
-        return cast(T, instance.__dict__.setdefault(self._name, self._copy(self._default)))
-
-    def __set__(self, instance: Vocabulary, value: T) -> None:
-        _refuse(check_arguments({self._name: value}))
-        instance.__dict__[self._name] = self._copy(value)
-
-    def _copy(self, value: Any) -> Any:
-        return type(self._default)(value)  # type: ignore[call-arg]
-
-
-class SpecialToken:
-    """`tokenizer.pad_token`: the text of a special token, or None; can be set to a token of the vocabulary."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, instance: Vocabulary, owner: type) -> str | None:
-        token = instance._special.get(self._name) if instance is not None else None
-        return None if token is None else token.content
-
-    def __set__(self, instance: Vocabulary, value: Token | None) -> None:
-        instance._set_special_tokens({self._name: value})
-
-
-class SpecialTokenId:
-    """`tokenizer.pad_token_id`: the id of a special token, or None; can be set to an id of the vocabulary."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name.removesuffix("_id")
-
-    def __get__(self, instance: Vocabulary, owner: type) -> int | None:
-        text = getattr(instance, self._name) if instance is not None else None
-        return None if text is None else instance._engine.plain.token_to_id(text)
-
-    def __set__(self, instance: Vocabulary, value: int | None) -> None:
-        setattr(instance, self._name, None if value is None else instance.convert_ids_to_tokens(value))
 
 
 class Vocabulary:
@@ -193,7 +139,9 @@ class Vocabulary:
     @property
     def all_special_tokens(self) -> list[str]:
         """All special tokens, each once."""
-        return list(dict.fromkeys([token.content for _, token in self._named_special_tokens()] + self.additional_special_tokens))
+        return list(
+            dict.fromkeys([token.content for _, token in self._named_special_tokens()] + self.additional_special_tokens)
+        )
 
     @property
     def all_special_ids(self) -> list[int]:
@@ -235,7 +183,7 @@ class Vocabulary:
         """
         tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
         wrong = [token for token in tokens if not isinstance(token, str | AddedToken) or not is_token(token)]
-        _refuse([f"new_tokens: expected text or AddedToken, found {token!r:.80}" for token in wrong])
+        refuse([f"new_tokens: expected text or AddedToken, found {token!r:.80}" for token in wrong])
         self._engine, count = self._engine.with_tokens(tokens, special_tokens)
         return count
 
@@ -258,7 +206,7 @@ class Vocabulary:
             TokenizerError: A name is unknown, or a token is no text.
         """
         given = dict(special_tokens_dict)
-        _refuse(
+        refuse(
             [
                 f"{name}: expected one of {', '.join((*SPECIAL_TOKENS, ADDITIONAL))}"
                 for name in given
@@ -314,7 +262,9 @@ class Vocabulary:
             TokenizerError: An id is outside the vocabulary.
         """
         ids = to_lists(token_ids)
-        return self._decode([ids if isinstance(ids, list) else [ids]], skip_special_tokens, clean_up_tokenization_spaces)[0]
+        return self._decode(
+            [ids if isinstance(ids, list) else [ids]], skip_special_tokens, clean_up_tokenization_spaces
+        )[0]
 
     def batch_decode(
         self,
@@ -361,7 +311,7 @@ class Vocabulary:
 
     def _set_special_tokens(self, tokens: Mapping[str, Any]) -> None:
         """Set attributes to tokens that are in the vocabulary, and let the Rust tokenizer use them."""
-        _refuse(check_arguments(tokens) or self._strangers(tokens))
+        refuse(check_arguments(tokens) or self._strangers(tokens))
         for name, value in tokens.items():
             if name == ADDITIONAL:
                 self._additional = [to_token(token, special=True) for token in value]
@@ -388,7 +338,3 @@ class Vocabulary:
             if name == "unk_token" and number is not None and number >= self.vocab_size
         ]
 
-
-def _refuse(problems: Sequence[str]) -> None:
-    if problems:
-        raise TokenizerError(describe("tokenizer", problems))

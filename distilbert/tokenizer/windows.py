@@ -139,8 +139,7 @@ class RowEncoder:
             lengths = [len(encoding) for encoding in self._texts(number, row)]
             kept = self._kept(*lengths)
             counts = [
-                _window_count(length, window, self.options.stride)
-                for length, window in zip(lengths, kept, strict=True)
+                _window_count(length, window, self.options.stride) for length, window in zip(lengths, kept, strict=True)
             ]
             if 0 in counts:
                 window = kept[counts.index(0)]

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
+
 from distilbert.errors import FileError
 from distilbert.files import write_text
-from distilbert.tokenizer.definition import ADDITIONAL, token_fields
+from distilbert.tokenizer.definition import special_token, token_fields
 from distilbert.tokenizer.reading import (
     ADDED_TOKENS_FILE,
     CONFIG_FILE,
@@ -96,18 +97,17 @@ def _config(tokenizer: Vocabulary) -> dict[str, Any]:
 
 
 def _special_tokens(tokenizer: Vocabulary) -> dict[str, Any]:
-    """Plain text for tokens without flags of their own, as from the constructor; the rest with all flags but one."""
-    result: dict[str, Any] = {}
-    for name, token in tokenizer.special_tokens_map_extended.items():
-        if name == ADDITIONAL and isinstance(token, Sequence):
-            result[name] = [_without_special(token_fields(item)) for item in token]
-        else:
-            result[name] = _without_special(token_fields(token))  # type: ignore[arg-type]
-    return result
+    return {
+        name: list(map(_plain, token)) if isinstance(token, list) else _plain(token)
+        for name, token in tokenizer.special_tokens_map_extended.items()
+    }
 
 
-def _without_special(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name != "special"}
+def _plain(token: AddedToken) -> str | dict[str, Any]:
+    """Text if the token is as text makes it, else all its flags but "special", which the file implies."""
+    if token == special_token(token.content):
+        return token.content
+    return {name: value for name, value in token_fields(token).items() if name != "special"}
 
 
 def _list_or_none(value: Any) -> list[str] | None:
