@@ -10,11 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distilbert.backend import choose as choose_backend
-    from distilbert.config import DistilBertConfig
-    from distilbert.convert import convert, open_checkpoint
-    from distilbert.loading import load
-    from distilbert.tokenizer import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
+    from distilbert.backend import choose as choose_backend  # noqa: F401  # for type checkers and editors
+    from distilbert.config import DistilBertConfig  # noqa: F401
+    from distilbert.convert import convert, open_checkpoint  # noqa: F401
+    from distilbert.loading import load  # noqa: F401
+    from distilbert.tokenizer import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast  # noqa: F401
 
 __version__ = "0.1.0"
 

@@ -399,7 +399,7 @@ def _int_keys(name: str, value: Any, problems: list[str]) -> dict[int, Any]:
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
-    return field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def _default_labels(count: int) -> dict[int, str]:

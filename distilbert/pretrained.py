@@ -17,6 +17,7 @@ import numpy as np
 
 from distilbert import spec, surgery
 from distilbert.config import DTYPES, DistilBertConfig
+from distilbert.convert.finite import warn_if_not_finite
 from distilbert.convert.tensor import Array
 from distilbert.errors import ConfigError, InputError
 from distilbert.initialization import initial_tensors
@@ -110,9 +111,10 @@ class PreTrained:
             name_or_path, cls.task, config, strict=strict, ignore_mismatched_sizes=ignore_mismatched_sizes, **options
         )
         config = loaded.config.replace(dtype=loaded.dtype if dtype == "auto" else dtype)
+        values = {name: tensor.load() for name, tensor in loaded.tensors.items()}
+        warn_if_not_finite(values, str(name_or_path))
         model = cls.empty(config, str(config.dtype))
-        drawn = initial_tensors(config, loaded.absent, seed)
-        model.load_tensors({**drawn, **{name: tensor.load() for name, tensor in loaded.tensors.items()}})
+        model.load_tensors({**initial_tensors(config, loaded.absent, seed), **values})
         if attn_implementation is not None:
             model.set_attn_implementation(attn_implementation)
         return (model, loaded.info()) if output_loading_info else model

@@ -48,7 +48,8 @@ class Weights:
         self.gradients: dict[str, Array] = {}
 
     def __getitem__(self, name: str) -> Array:
-        return self.tensors[self.prefix + name]
+        values: Array = self.tensors[self.prefix + name]
+        return values
 
     def add_gradient(self, name: str, gradient: Array) -> None:
         name = self.prefix + name
@@ -88,7 +89,8 @@ def layer_norm(weights: Weights, path: str, x: Array) -> Step:
         weights.add_gradient(f"{path}.weight", (dy * normal).reshape(-1, x.shape[-1]).sum(0))
         weights.add_gradient(f"{path}.bias", dy.reshape(-1, x.shape[-1]).sum(0))
         d = dy * scale
-        return (d - d.mean(-1, keepdims=True) - normal * (d * normal).mean(-1, keepdims=True)) / deviation
+        dx: Array = (d - d.mean(-1, keepdims=True) - normal * (d * normal).mean(-1, keepdims=True)) / deviation
+        return dx
 
     return normal * scale + shift, pull
 
@@ -99,7 +101,8 @@ def softmax(scores: Array) -> Step:
     probabilities = powers / powers.sum(-1, keepdims=True)
 
     def pull(dy: Array) -> Array:
-        return probabilities * (dy - (dy * probabilities).sum(-1, keepdims=True))
+        dx: Array = probabilities * (dy - (dy * probabilities).sum(-1, keepdims=True))
+        return dx
 
     return probabilities, pull
 
@@ -122,12 +125,13 @@ def embedding(
 
 # Activations: name -> function returning value and derivative.
 
-_erf = np.frompyfunc(math.erf, 1, 1)
+_erf_each = np.frompyfunc(math.erf, 1, 1)  # NumPy has no error function of its own
 
 
 def gelu(x: Array) -> tuple[Array, Array]:
     """x times the normal distribution function of x, exactly."""
-    distribution = (0.5 * (1 + _erf(x / math.sqrt(2)).astype(x.dtype))).astype(x.dtype)
+    erf = np.asarray(_erf_each(x / math.sqrt(2)), x.dtype)
+    distribution = (0.5 * (1 + erf)).astype(x.dtype)
     density = (np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)).astype(x.dtype)
     return x * distribution, distribution + x * density
 
@@ -240,7 +244,7 @@ def additive_mask(mask: Array | None, dtype: np.dtype[Any]) -> Array | float:
     """
     if mask is None:
         return 0.0
-    smallest = float(ml_dtypes.finfo(dtype).min)
+    smallest = float(ml_dtypes.finfo(dtype).min)  # type: ignore[no-untyped-call]
     if mask.ndim == 4 and mask.dtype.kind not in "biu":
         return np.maximum(mask, smallest).astype(dtype)
     keep = (mask if mask.ndim == 4 else mask[:, None, None, :]) != 0
@@ -315,10 +319,7 @@ def block(
 
 def encoder(weights: Weights, config: DistilBertConfig, call: Mapping[str, Any]) -> tuple[BaseModelOutput, Pull]:
     """The encoder on checked inputs: all hidden states, all attentions, and the pull from the last hidden state."""
-    ids, words = call.get("input_ids"), call.get("inputs_embeds")
-    pull_words: Callable[[Array], None] = lambda dy: None  # noqa: E731
-    if words is None:
-        words, pull_words = embedding(weights, spec.WORD_EMBEDDINGS, ids, config.pad_token_id)  # (B, T, D)
+    words, pull_words = _words(weights, config, call)  # (B, T, D)
     positions = call.get("position_ids")
     positions = np.arange(words.shape[1]) if positions is None else positions
     places, pull_places = embedding(weights, spec.POSITION_EMBEDDINGS, np.broadcast_to(positions, words.shape[:2]))
@@ -342,6 +343,15 @@ def encoder(weights: Weights, config: DistilBertConfig, call: Mapping[str, Any])
         return d_sum
 
     return BaseModelOutput(last_hidden_state=x, hidden_states=tuple(hidden_states), attentions=tuple(attentions)), pull
+
+
+def _words(
+    weights: Weights, config: DistilBertConfig, call: Mapping[str, Any]
+) -> tuple[Array, Callable[[Array], None]]:
+    """The word vectors: those given, or those of the ids."""
+    if "inputs_embeds" in call:
+        return call["inputs_embeds"], lambda dy: None
+    return embedding(weights, spec.WORD_EMBEDDINGS, call["input_ids"], config.pad_token_id)
 
 
 def layer_head_mask(head_mask: Array | None, layer: int, dtype: np.dtype[Any]) -> Array | float:
@@ -505,7 +515,7 @@ def _loss(task: str, config: DistilBertConfig, logits: Array, call: Mapping[str,
     labels, starts, ends = (call.get(name) for name in ("labels", "start_positions", "end_positions"))
     if task == "question-answering":
         call_inputs.check_span_labels(starts, ends, len(logits))
-        return (None, None) if starts is None else span_loss(logits, starts, ends)
+        return (None, None) if starts is None or ends is None else span_loss(logits, starts, ends)
     if labels is None:
         return None, None
     if task == "sequence-classification":

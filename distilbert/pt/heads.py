@@ -24,16 +24,16 @@ from distilbert.outputs import (
     TokenClassifierOutput,
 )
 from distilbert.pt.activations import ACTIVATIONS
-from distilbert.pt.io import PreTrainedModel, empty_parameter
+from distilbert.pt.io import PreTrainedModel
+from distilbert.pt.layers import Embedding, LayerNorm, Linear, empty_parameter
 from distilbert.pt.losses import classification_loss, span_loss, token_loss
 from distilbert.pt.modeling import DistilBertModel
-from distilbert.reference import LAYER_NORM_EPS
 
 
 class VocabProjector(nn.Module):
     """From a vector to one score per word; tied, its matrix is the word embeddings, and only the bias is its own."""
 
-    def __init__(self, config: DistilBertConfig, word_embeddings: nn.Embedding) -> None:
+    def __init__(self, config: DistilBertConfig, word_embeddings: Embedding) -> None:
         super().__init__()
         self.tied = config.tie_word_embeddings
         self.weight = word_embeddings.weight if self.tied else empty_parameter(config.vocab_size, config.dim)
@@ -52,8 +52,8 @@ class DistilBertForMaskedLM(PreTrainedModel):
         super().__init__(config)
         self.distilbert = DistilBertModel(config, seed=seed)
         self.activation = ACTIVATIONS[config.activation]
-        self.vocab_transform = nn.Linear(config.dim, config.dim)
-        self.vocab_layer_norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
+        self.vocab_transform = Linear(config.dim, config.dim)
+        self.vocab_layer_norm = LayerNorm(config.dim)
         self.vocab_projector = VocabProjector(config, self.distilbert.embeddings.word_embeddings)
         self.initialize(seed)
 
@@ -105,8 +105,8 @@ class DistilBertForSequenceClassification(PreTrainedModel):
     def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
         super().__init__(config)
         self.distilbert = DistilBertModel(config, seed=seed)
-        self.pre_classifier = nn.Linear(config.dim, config.dim)
-        self.classifier = nn.Linear(config.dim, config.num_labels)
+        self.pre_classifier = Linear(config.dim, config.dim)
+        self.classifier = Linear(config.dim, config.num_labels)
         self.dropout = nn.Dropout(config.seq_classif_dropout)
         self.initialize(seed)
 
@@ -162,8 +162,8 @@ class DistilBertForMultipleChoice(PreTrainedModel):
     def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
         super().__init__(config)
         self.distilbert = DistilBertModel(config, seed=seed)
-        self.pre_classifier = nn.Linear(config.dim, config.dim)
-        self.classifier = nn.Linear(config.dim, 1)
+        self.pre_classifier = Linear(config.dim, config.dim)
+        self.classifier = Linear(config.dim, 1)
         self.dropout = nn.Dropout(config.seq_classif_dropout)
         self.initialize(seed)
 
@@ -225,7 +225,7 @@ class DistilBertForTokenClassification(PreTrainedModel):
         super().__init__(config)
         self.distilbert = DistilBertModel(config, seed=seed)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(config.dim, config.num_labels)
+        self.classifier = Linear(config.dim, config.num_labels)
         self.initialize(seed)
 
     def forward(
@@ -275,7 +275,7 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
         super().__init__(config)
         self.distilbert = DistilBertModel(config, seed=seed)
         self.dropout = nn.Dropout(config.qa_dropout)
-        self.qa_outputs = nn.Linear(config.dim, config.num_labels)
+        self.qa_outputs = Linear(config.dim, config.num_labels)
         self.initialize(seed)
 
     def forward(

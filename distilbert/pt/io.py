@@ -133,11 +133,6 @@ class PreTrainedModel(PreTrained, nn.Module):
         setattr(self.get_submodule(path), leaf, parameter)
 
 
-def empty_parameter(*shape: int) -> nn.Parameter:
-    """A parameter whose values come later."""
-    return nn.Parameter(torch.empty(shape))
-
-
 def to_torch(values: Array) -> Tensor:
     """A tensor over the memory of an array where possible."""
     values = np.ascontiguousarray(values).reshape(values.shape)

@@ -21,7 +21,7 @@ from distilbert.outputs import BaseModelOutput
 from distilbert.pt.activations import ACTIVATIONS
 from distilbert.pt.attention import IMPLEMENTATIONS, additive_mask, eager
 from distilbert.pt.io import PreTrainedModel, bounds
-from distilbert.reference import LAYER_NORM_EPS
+from distilbert.pt.layers import Embedding, LayerNorm, Linear
 
 
 class Embeddings(nn.Module):
@@ -29,10 +29,10 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
-        self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.dim)
+        self.word_embeddings = Embedding(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
+        self.position_embeddings = Embedding(config.max_position_embeddings, config.dim)
         self.position_embeddings.weight.requires_grad_(not config.sinusoidal_pos_embds)
-        self.LayerNorm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
+        self.LayerNorm = LayerNorm(config.dim)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, position_ids: Tensor) -> Tensor:
@@ -51,10 +51,10 @@ class MultiHeadSelfAttention(nn.Module):
         self.head_dim = config.head_dim
         self.dropout = config.attention_dropout
         self.implementation = "eager"
-        self.q_lin = nn.Linear(config.dim, self.n_heads * self.head_dim)
-        self.k_lin = nn.Linear(config.dim, self.n_heads * self.head_dim)
-        self.v_lin = nn.Linear(config.dim, self.n_heads * self.head_dim)
-        self.out_lin = nn.Linear(self.n_heads * self.head_dim, config.dim)
+        self.q_lin = Linear(config.dim, self.n_heads * self.head_dim)
+        self.k_lin = Linear(config.dim, self.n_heads * self.head_dim)
+        self.v_lin = Linear(config.dim, self.n_heads * self.head_dim)
+        self.out_lin = Linear(self.n_heads * self.head_dim, config.dim)
 
     def forward(
         self, hidden: Tensor, mask: Tensor | None, head_mask: Tensor | None, output_attentions: bool
@@ -81,8 +81,8 @@ class FFN(nn.Module):
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(config.dim, config.hidden_dim)
-        self.lin2 = nn.Linear(config.hidden_dim, config.dim)
+        self.lin1 = Linear(config.dim, config.hidden_dim)
+        self.lin2 = Linear(config.hidden_dim, config.dim)
         self.activation = ACTIVATIONS[config.activation]
         self.dropout = nn.Dropout(config.dropout)
 
@@ -99,9 +99,9 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: DistilBertConfig, layer: int) -> None:
         super().__init__()
         self.attention = MultiHeadSelfAttention(config, layer)
-        self.sa_layer_norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
+        self.sa_layer_norm = LayerNorm(config.dim)
         self.ffn = FFN(config)
-        self.output_layer_norm = nn.LayerNorm(config.dim, eps=LAYER_NORM_EPS)
+        self.output_layer_norm = LayerNorm(config.dim)
 
     def forward(
         self, hidden: Tensor, mask: Tensor | None, head_mask: Tensor | None, output_attentions: bool

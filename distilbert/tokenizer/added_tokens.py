@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens beside the words of a vocabulary: in tokenizer.json, in tokenizer_config.json, and in old added_tokens.json."""
+"""Tokens beside the words: from tokenizer.json, from tokenizer_config.json, and from an old added_tokens.json."""
 
 from __future__ import annotations
 

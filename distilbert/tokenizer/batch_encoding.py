@@ -113,26 +113,30 @@ class BatchEncoding(dict[str, Any]):
 
     def tokens(self, batch_index: int = 0) -> list[str]:
         """The tokens of a row as text."""
-        return self._row(batch_index).tokens
+        tokens: list[str] = self._row(batch_index).tokens
+        return tokens
 
     def word_ids(self, batch_index: int = 0) -> list[int | None]:
         """For each token the number of its word, None for special tokens."""
-        return self._row(batch_index).word_ids
+        words: list[int | None] = self._row(batch_index).word_ids
+        return words
 
     def sequence_ids(self, batch_index: int = 0) -> list[int | None]:
         """For each token 0 or 1 for the first or second text, None for special tokens."""
-        return self._row(batch_index).sequence_ids
+        sequences: list[int | None] = self._row(batch_index).sequence_ids
+        return sequences
 
     def token_to_sequence(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """Whether a token is of the first (0) or second (1) text; None for a special token."""
         encoding, token = self._locate(batch_or_token_index, token_index, tokens=True)
-        return encoding.token_to_sequence(token)
+        found: int | None = encoding.token_to_sequence(token)
+        return found
 
     def token_to_word(self, batch_or_token_index: int, token_index: int | None = None) -> int | None:
         """The number of a token's word; None for a special token."""
         encoding, token = self._locate(batch_or_token_index, token_index, tokens=True)
-        found = encoding.token_to_word(token)
-        return found[1] if isinstance(found, tuple) else found
+        found: int | None = encoding.token_to_word(token)
+        return found
 
     def token_to_chars(self, batch_or_token_index: int, token_index: int | None = None) -> CharSpan | None:
         """The characters of a token; None for a special token."""
@@ -161,14 +165,16 @@ class BatchEncoding(dict[str, Any]):
     ) -> int | None:
         """The token that a character is in; None for white space and what was cut off."""
         encoding, char = self._locate(batch_or_char_index, char_index)
-        return encoding.char_to_token(char, sequence_index)
+        found: int | None = encoding.char_to_token(char, sequence_index)
+        return found
 
     def char_to_word(
         self, batch_or_char_index: int, char_index: int | None = None, sequence_index: int = 0
     ) -> int | None:
         """The word that a character is in; None for white space and what was cut off."""
         encoding, char = self._locate(batch_or_char_index, char_index)
-        return encoding.char_to_word(char, sequence_index)
+        found: int | None = encoding.char_to_word(char, sequence_index)
+        return found
 
     def convert_to_tensors(self, tensor_type: str | None = None, prepend_batch_axis: bool = False) -> BatchEncoding:
         """Convert the columns in place to tensors: "np", "pt", "tf" or "jax"; None leaves them as they are.

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
+from distilbert.errors import TokenizerError
 from distilbert.tokenizer.call_options import CallOptions, resolve_options
 from distilbert.tokenizer.vocabulary_access import Vocabulary
 
@@ -36,7 +37,10 @@ class CallArguments(TypedDict, total=False):
 
 
 def options_for(tokenizer: Vocabulary, arguments: Mapping[str, Any]) -> CallOptions:
-    """Padding and truncation of a call; other arguments are passed over."""
+    """Padding and truncation of a call, of whose arguments none may be unknown."""
+    unknown = sorted(arguments.keys() - CallArguments.__annotations__.keys())
+    if unknown:
+        raise TokenizerError(f"arguments: there is no {', '.join(unknown)}; see DistilBertTokenizer.__call__")
     given = {name: value for name, value in arguments.items() if name in OPTIONS}
     verbose = given.pop("verbose", True)
     side = given.pop("padding_side", None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The texts of a call: one or a batch, alone or in pairs, whole or split into words; and what can be wrong with them."""
+"""The texts of a call: one or a batch, alone or in pairs, whole or split into words; and what is wrong with them."""
 
 from __future__ import annotations
 

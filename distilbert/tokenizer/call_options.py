@@ -89,17 +89,19 @@ def resolve_options(
     return options
 
 
-def check_room(options: CallOptions, specials: int, always: int) -> None:
+def check_room(options: CallOptions, specials: int, always: int, overflow: bool) -> None:
     """Raise TokenizerError unless truncated rows have room for the special tokens and the stride.
 
     Args:
         specials: Special tokens that this call adds to a row.
         always: Special tokens of a single text, which the Rust library subtracts even when none are added.
+        overflow: Whether the other windows are wanted too: then there must be room for a token.
     """
     if not options.truncates or options.max_length is None:
         return
-    if options.max_length < specials:
-        found = f"max_length {options.max_length}: too small for the {specials} special tokens of a row"
+    if options.max_length < specials + overflow:
+        more = " and a token in each window" if overflow else ""
+        found = f"max_length {options.max_length}: too small for the {specials} special tokens of a row{more}"
         raise TokenizerError(f"arguments: {found}")
     most = min(options.max_length - specials - 1, options.max_length - always)
     if options.stride and options.stride > most:

@@ -60,9 +60,9 @@ class Engine:
         self.plain = self._build()
         self._template = self._bert_template()
         self.plain.post_processor = self._template
-        self.word_count = self.plain.get_vocab_size(with_added_tokens=False)
-        self.size = self.plain.get_vocab_size(with_added_tokens=True)
-        self.specials = {pair: self.plain.num_special_tokens_to_add(pair) for pair in (False, True)}
+        self.word_count: int = self.plain.get_vocab_size(with_added_tokens=False)
+        self.size: int = self.plain.get_vocab_size(with_added_tokens=True)
+        self.specials: dict[bool, int] = {pair: self.plain.num_special_tokens_to_add(pair) for pair in (False, True)}
         self.view = lru_cache(maxsize=VIEWS)(self._view)
 
     @classmethod

@@ -38,20 +38,23 @@ class IdCalls(Vocabulary):
         Raises:
             TokenizerError: The columns do not fit each other, or an argument is wrong.
         """
-        options = self._options(
-            padding=padding,
-            truncation=False,
-            max_length=max_length,
-            pad_to_multiple_of=pad_to_multiple_of,
-            padding_side=padding_side,
-            verbose=verbose and padding != "longest" and padding is not True,
+        # No warning that max_length does nothing: here there is nothing that it could cut.
+        options = options_for(
+            self,
+            {
+                "padding": padding,
+                "truncation": False,
+                "max_length": max_length,
+                "pad_to_multiple_of": pad_to_multiple_of,
+                "padding_side": padding_side,
+                "verbose": verbose and padding == "max_length",
+            },
         )
-        wanted = return_attention_mask
         return pad_rows(
             encoded_inputs,
             options,
-            self._pad_token(),
-            with_mask="attention_mask" in self.model_input_names if wanted is None else wanted,
+            pad_token(self),
+            with_mask=wants(self, "attention_mask", return_attention_mask),
             return_tensors=return_tensors,
         )
 
@@ -79,13 +82,12 @@ class IdCalls(Vocabulary):
         first, second = list(to_lists(ids)), None if pair_ids is None else list(to_lists(pair_ids))
         for number in (*first, *(second or ())):
             self._check_id(number)
-        columns = self._prepare(first, second, add_special_tokens, arguments)
-        options = self._options_of(arguments)
+        options = options_for(self, arguments)
         result = pad_rows(
-            columns,
+            self._columns(first, second, add_special_tokens, options, arguments),
             options,
-            self._pad_token(),
-            with_mask=self._wants("attention_mask", arguments.get("return_attention_mask")),
+            pad_token(self),
+            with_mask=wants(self, "attention_mask", arguments.get("return_attention_mask")),
             return_tensors=None,
         )
         if arguments.get("return_length"):
@@ -142,31 +144,34 @@ class IdCalls(Vocabulary):
         special = set(self.all_special_ids)
         return [int(number in special) for number in to_lists(token_ids_0)]
 
-    def _prepare(
-        self, first: list[int], second: list[int] | None, add_special_tokens: bool, arguments: CallArguments
+    def _columns(
+        self,
+        first: list[int],
+        second: list[int] | None,
+        add_special_tokens: bool,
+        options: CallOptions,
+        arguments: CallArguments,
     ) -> dict[str, Any]:
         """The columns of `prepare_for_model` before padding."""
-        options = self._options_of(arguments)
-        specials = self.num_special_tokens_to_add(second is not None) if add_special_tokens else 0
-        total = len(first) + len(second or ()) + specials
-        overflowing: list[int] = []
-        if options.truncates and options.max_length is not None:
-            remove = total - options.max_length
-            first, second, overflowing = self.truncate_sequences(
-                first, second, remove, options.truncation, options.stride
-            )
         columns: dict[str, Any] = {}
+        total = len(first) + len(second or ()) + self.num_special_tokens_to_add(second is not None) * add_special_tokens
+        surplus = total - (options.max_length or total)
+        overflowing: list[int] = []
+        if options.truncates:
+            cut, stride = options.truncation, options.stride
+            first, second, overflowing = self.truncate_sequences(first, second, surplus, cut, stride)
         if arguments.get("return_overflowing_tokens"):
-            columns["overflowing_tokens"] = overflowing
-            columns["num_truncated_tokens"] = total - (options.max_length or total)
-        join = self.build_inputs_with_special_tokens
-        columns["input_ids"] = join(first, second) if add_special_tokens else [*first, *(second or ())]
-        if self._wants("token_type_ids", arguments.get("return_token_type_ids")):
+            columns |= {"overflowing_tokens": overflowing, "num_truncated_tokens": surplus}
+        if add_special_tokens:
+            columns["input_ids"] = self.build_inputs_with_special_tokens(first, second)
+            mask = id_lists.special_mask(first, second)
+        else:
+            columns["input_ids"] = [*first, *(second or ())]
+            mask = [0] * len(columns["input_ids"])
+        if wants(self, "token_type_ids", arguments.get("return_token_type_ids")):
             if not add_special_tokens:
                 raise TokenizerError("return_token_type_ids: expected add_special_tokens=True with it")
             columns["token_type_ids"] = id_lists.segments(first, second)
         if arguments.get("return_special_tokens_mask"):
-            mask = id_lists.special_mask(first, second) if add_special_tokens else [0] * len(columns["input_ids"])
             columns["special_tokens_mask"] = mask
         return columns
-

@@ -78,7 +78,7 @@ def _columns(encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
 def _check(lists: Mapping[str, Any]) -> None:
     count = len(lists[IDS])
     problems = [
-        f"{name}: expected {count} rows, as many as in {IDS}, found {len(rows) if isinstance(rows, list) else rows!r:.80}"
+        f"{name}: expected {count} rows, as many as in {IDS}, found {rows!r:.80}"
         for name, rows in lists.items()
         if not isinstance(rows, list) or len(rows) != count
     ]

@@ -28,6 +28,7 @@ class TextCalls(Vocabulary):
         text_pair: str | Sequence[Any] | None = None,
         text_target: str | Sequence[Any] | None = None,
         text_pair_target: str | Sequence[Any] | None = None,
+        add_special_tokens: bool = True,
         **arguments: Unpack[CallArguments],
     ) -> BatchEncoding:
         """Encode a text, a pair of texts, or a batch of either.
@@ -37,8 +38,8 @@ class TextCalls(Vocabulary):
             text_pair: The second text, or the second texts, of the same form.
             text_target: Texts whose ids become the column "labels".
             text_pair_target: Their second texts.
+            add_special_tokens: Make it [CLS] A [SEP], or [CLS] A [SEP] B [SEP].
             arguments: As keywords, with their defaults:
-                add_special_tokens (True): [CLS] A [SEP], or [CLS] A [SEP] B [SEP].
                 padding (False): True or "longest", "max_length", False or "do_not_pad".
                 truncation (None): True or "longest_first", "only_first", "only_second", False or "do_not_truncate";
                     with max_length and neither padding nor truncation given, True.
@@ -66,16 +67,13 @@ class TextCalls(Vocabulary):
         if text is None and text_target is None:
             raise TokenizerError("text: expected str or a list of them, found None")
         split = arguments.get("is_split_into_words", False)
-        result = target = None
-        if text is not None:
-            result = self._encode(*make_rows(text, text_pair, split), **arguments)
-        if text_target is not None:
-            target = self._encode(*make_rows(text_target, text_pair_target, split), **arguments)
-        if result is None:
-            return target or BatchEncoding()
-        if target is not None:
+        result, target = (
+            None if first is None else self._encode(*make_rows(first, second, split), add_special_tokens, arguments)
+            for first, second in ((text, text_pair), (text_target, text_pair_target))
+        )
+        if result is not None and target is not None:
             result["labels"] = target["input_ids"]
-        return result
+        return result or target or BatchEncoding()
 
     def encode_plus(
         self,
@@ -86,7 +84,7 @@ class TextCalls(Vocabulary):
     ) -> BatchEncoding:
         """Encode one text or one pair: see `__call__`."""
         row = make_row(text, text_pair, arguments.get("is_split_into_words", False))
-        return self._encode([row], False, **{**arguments, "add_special_tokens": add_special_tokens})
+        return self._encode([row], False, add_special_tokens, arguments)
 
     def batch_encode_plus(
         self,
@@ -99,7 +97,7 @@ class TextCalls(Vocabulary):
             found = type(batch_text_or_text_pairs).__name__
             raise TokenizerError(f"batch_text_or_text_pairs: expected a list, found {found}")
         rows = list(batch_text_or_text_pairs)
-        return self._encode(rows, True, **{**arguments, "add_special_tokens": add_special_tokens})
+        return self._encode(rows, True, add_special_tokens, arguments)
 
     def encode(
         self,
@@ -122,79 +120,64 @@ class TextCalls(Vocabulary):
         return self.encode_plus(text, pair, add_special_tokens, **arguments).tokens()
 
     def _encode(
-        self,
-        rows: list[Row],
-        batched: bool,
-        *,
-        add_special_tokens: bool = True,
-        is_split_into_words: bool = False,
-        return_tensors: str | None = None,
-        return_token_type_ids: bool | None = None,
-        return_attention_mask: bool | None = None,
-        return_overflowing_tokens: bool = False,
-        return_special_tokens_mask: bool = False,
-        return_offsets_mapping: bool = False,
-        return_length: bool = False,
-        verbose: bool = True,
-        split_special_tokens: bool | None = None,
-        **padding_and_truncation: Any,
+        self, rows: list[Row], batched: bool, add_special_tokens: bool, arguments: CallArguments
     ) -> BatchEncoding:
-        options = self._options(verbose=verbose, **padding_and_truncation)
-        if return_tensors is not None:
-            load_framework(return_tensors)
-        encoder = RowEncoder(
+        options = options_for(self, arguments)
+        kind = arguments.get("return_tensors")
+        if kind is not None:
+            load_framework(kind)
+        overflow = arguments.get("return_overflowing_tokens", False)
+        split = arguments.get("split_special_tokens")
+        encodings = RowEncoder(
             engine=self._engine,
             options=options,
             truncation_side=self.truncation_side,
-            add_special_tokens=bool(add_special_tokens),
-            is_split_into_words=is_split_into_words,
-            overflow=return_overflowing_tokens,
-            split_special_tokens=self.split_special_tokens if split_special_tokens is None else split_special_tokens,
-        )
-        encodings = encoder.encode(rows)
-        if verbose and options.max_length is None:
+            add_special_tokens=add_special_tokens,
+            is_split_into_words=arguments.get("is_split_into_words", False),
+            overflow=overflow,
+            split_special_tokens=self.split_special_tokens if split is None else split,
+        ).encode(rows)
+        if options.max_length is None and arguments.get("verbose", True):
             self._warn_if_too_long(encodings)
-        samples: list[int] | None = None
-        if return_overflowing_tokens:
-            samples = [
-                number for number, encoding in enumerate(encodings) for _ in range(1 + len(encoding.overflowing))
-            ]
-            encodings = [window for encoding in encodings for window in (encoding, *encoding.overflowing)]
+        windows = [[encoding, *encoding.overflowing] for encoding in encodings] if overflow else []
+        if overflow:
+            encodings = [window for row in windows for window in row]
+
         padding = self._padding(options, encodings)
-        wanted = {
-            "input_ids": True,
-            "token_type_ids": self._wants("token_type_ids", return_token_type_ids),
-            "attention_mask": self._wants("attention_mask", return_attention_mask),
-            "special_tokens_mask": return_special_tokens_mask,
-            "offset_mapping": return_offsets_mapping,
-        }
         columns: dict[str, Any] = {}
-        for name in filter(wanted.__getitem__, wanted):
-            if return_tensors is not None:
-                columns[name] = from_array(as_array(name, encodings, padding), return_tensors)
+        for name in self._names(arguments):
+            if kind is not None:
+                columns[name] = from_array(as_array(name, encodings, padding), kind)
             else:
                 columns[name] = as_lists(name, encodings, padding)
-        if not batched and samples is None and return_tensors is None:
-            columns = {name: rows[0] for name, rows in columns.items()}
-        if return_length:
+        if not batched and not overflow and kind is None:
+            columns = {name: column[0] for name, column in columns.items()}
+        if arguments.get("return_length"):
             columns["length"] = [max(len(encoding), padding.length if padding else 0) for encoding in encodings]
-        if samples is not None:
-            columns["overflow_to_sample_mapping"] = samples
-        return BatchEncoding(columns, encodings, tensor_type=return_tensors, padding=padding)
+        if overflow:
+            columns["overflow_to_sample_mapping"] = [number for number, row in enumerate(windows) for _ in row]
+        return BatchEncoding(columns, encodings, tensor_type=kind, padding=padding)
+
+    def _names(self, arguments: CallArguments) -> list[str]:
+        """The columns with a value for each token, in Hugging Face's order."""
+        wanted = {
+            "input_ids": True,
+            "token_type_ids": wants(self, "token_type_ids", arguments.get("return_token_type_ids")),
+            "attention_mask": wants(self, "attention_mask", arguments.get("return_attention_mask")),
+            "special_tokens_mask": arguments.get("return_special_tokens_mask"),
+            "offset_mapping": arguments.get("return_offsets_mapping"),
+        }
+        return [name for name, value in wanted.items() if value]
 
     def _padding(self, options: CallOptions, encodings: Sequence[Encoding]) -> Padding | None:
         if not options.pads:
             return None
         longest = max(map(len, encodings), default=0) if options.padding == "longest" else options.max_length or 0
         length = padded_length(longest, options.pad_to_multiple_of)
-        return Padding(length, options.padding_side, *self._pad_token())
+        return Padding(length, options.padding_side, *pad_token(self))
 
     def _warn_if_too_long(self, encodings: Sequence[Encoding]) -> None:
         longest = max(map(len, encodings), default=0)
         if longest > self.model_max_length:
-            self._warn_once(
-                f"a text of {longest} tokens is longer than model_max_length {self.model_max_length}: the model cannot "
-                "take it; use truncation=True",
-                topic="too long",
-            )
-
+            found = f"a text of {longest} tokens is longer than model_max_length {self.model_max_length}"
+            warn_once(self, f"{found}: the model cannot take it; use truncation=True", topic="too long")

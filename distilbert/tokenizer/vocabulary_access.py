@@ -89,7 +89,8 @@ class Vocabulary:
 
     def get_vocab(self) -> dict[str, int]:
         """All tokens, added ones included, with their ids."""
-        return self._engine.plain.get_vocab(with_added_tokens=True)
+        vocabulary: dict[str, int] = self._engine.plain.get_vocab(with_added_tokens=True)
+        return vocabulary
 
     @property
     def vocab(self) -> dict[str, int]:
@@ -139,9 +140,8 @@ class Vocabulary:
     @property
     def all_special_tokens(self) -> list[str]:
         """All special tokens, each once."""
-        return list(
-            dict.fromkeys([token.content for _, token in self._named_special_tokens()] + self.additional_special_tokens)
-        )
+        named = [token.content for _, token in self._named_special_tokens()]
+        return list(dict.fromkeys(named + self.additional_special_tokens))
 
     @property
     def all_special_ids(self) -> list[int]:
@@ -243,7 +243,8 @@ class Vocabulary:
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """Tokens as text, the pieces of a word joined."""
-        return self._engine.plain.decoder.decode(list(tokens))
+        text: str = self._engine.plain.decoder.decode(list(tokens))
+        return text
 
     def decode(
         self,
@@ -337,4 +338,3 @@ class Vocabulary:
             for name, value, number in ids
             if name == "unk_token" and number is not None and number >= self.vocab_size
         ]
-

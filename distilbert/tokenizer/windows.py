@@ -46,7 +46,7 @@ class RowEncoder:
         pairs = [number for number, row in enumerate(rows) if is_pair(row, self.is_split_into_words)]
         if not self.options.truncates:
             return self._batch(self._view(None), rows)
-        check_room(self.options, self._specials(bool(pairs)), self.engine.specials[False])
+        check_room(self.options, self._specials(bool(pairs)), self.engine.specials[False], self.overflow)
         if self.options.truncation == "only_second" and len(pairs) < len(rows):
             raise TokenizerError("truncation: 'only_second' needs two texts in every row; use 'only_first' or True")
         view = self._view(self._truncation())
@@ -77,24 +77,25 @@ class RowEncoder:
     def _batch(self, view: Tokenizer, rows: Sequence[Row], add_special_tokens: bool | None = None) -> list[Encoding]:
         specials = self.add_special_tokens if add_special_tokens is None else add_special_tokens
         try:
-            return view.encode_batch(rows, is_pretokenized=self.is_split_into_words, add_special_tokens=specials)
+            encodings: list[Encoding] = view.encode_batch(
+                rows, is_pretokenized=self.is_split_into_words, add_special_tokens=specials
+            )
         except Exception as error:
             # The library raises TypeError for what is no text, and Exception itself when it cannot truncate.
             if type(error) not in (TypeError, Exception):
                 raise
             problems = row_problems(rows, self.is_split_into_words) or self._truncation_problems(view, rows)
             raise refuse_rows(problems or [str(error)]) from None
+        return encodings
 
     def _truncation_problems(self, view: Tokenizer, rows: Sequence[Row]) -> list[str]:
         for number, row in enumerate(rows):
             try:
                 view.encode_batch([row], is_pretokenized=self.is_split_into_words)
-            except Exception:  # noqa: BLE001
+            except Exception:
                 other = "second" if self.options.truncation == "only_first" else "first"
-                return [
-                    f"row {number}: the {other} text alone leaves no room in max_length {self._max_length}, and "
-                    f"truncation={self.options.truncation!r} does not cut it; use truncation=True or a larger max_length"
-                ]
+                how = f"truncation={self.options.truncation!r} does not cut it; use True, or a larger max_length"
+                return [f"row {number}: the {other} text leaves no room in max_length {self._max_length}, and {how}"]
         return []
 
     def _is_long(self, row: Row) -> bool:
@@ -163,7 +164,7 @@ class RowEncoder:
 
 def _window_count(length: int, window: int, stride: int) -> int:
     """How many windows a text is cut into; 0 if they would not advance."""
-    if length <= window or window <= 0:
+    if length <= window:
         return 1
     return 0 if stride >= window else 1 + -(-(length - window) // (window - stride))
 

@@ -105,8 +105,9 @@ def _special_tokens(tokenizer: Vocabulary) -> dict[str, Any]:
 
 def _plain(token: AddedToken) -> str | dict[str, Any]:
     """Text if the token is as text makes it, else all its flags but "special", which the file implies."""
-    if token == special_token(token.content):
-        return token.content
+    text: str = token.content
+    if token == special_token(text):
+        return text
     return {name: value for name, value in token_fields(token).items() if name != "special"}
 
 

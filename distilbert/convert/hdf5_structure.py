@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds groups, attributes and plain datasets in an HDF5 file, in the layout that h5py (and so Keras) writes by default.
+
+Files are not opened with the HDF5 library, because on a damaged one it can loop for ever, and it fills datasets that lie
+about their compression with stray memory. This reader covers what Keras writes and refuses the rest by name: links out
+of the file or to other names, data in other files, compressed or chunked data, data that was never written. Its work is
+bounded: it gives up when the structure alone takes more than `_BUDGET` bytes to read. It never reads values.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import FileIO
+
+import numpy as np
+
+from distilbert.convert.raw import Dtype, Problem, checked_shape, nbytes_of, read_exactly, shown, size_of
+from distilbert.convert.tensor import BFLOAT16
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+_BUDGET = 32 * 1024 * 1024  # bytes; the structure of a DistilBERT has 150 KB
+_COST = 64  # bytes that each access costs at least
+_UNDEFINED = (1 << 64) - 1
+_SOFT_LINK = 2
+
+# Types of messages in the header of an object.
+_SPACE, _TYPE, _EXTERNAL_FILES, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 1, 3, 7, 8, 11, 12, 16, 17
+_NEW_LINKS = (2, 6)
+
+# Size in bytes, sign bit, and: first bit, bits, exponent's first bit, bits, mantissa's first bit, bits, exponent's bias.
+FLOATS: dict[tuple[int, int, bytes], Dtype] = {
+    (8, 63, struct.pack("<HHBBBBI", 0, 64, 52, 11, 0, 52, 1023)): np.dtype(np.float64),
+    (4, 31, struct.pack("<HHBBBBI", 0, 32, 23, 8, 0, 23, 127)): np.dtype(np.float32),
+    (2, 15, struct.pack("<HHBBBBI", 0, 16, 10, 5, 0, 10, 15)): np.dtype(np.float16),
+    (2, 15, struct.pack("<HHBBBBI", 0, 16, 7, 8, 0, 7, 127)): BFLOAT16,
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Plain values: their shape, dtype (with the file's byte order) and offset in the file."""
+
+    shape: tuple[int, ...]
+    dtype: Dtype
+    offset: int
+
+
+@dataclass(frozen=True)
+class _Text:
+    """The type of text in attributes: of a fixed size, or (size 16) a reference into a heap."""
+
+    size: int
+    in_heap: bool
+
+
+class Structure:
+    """The objects of one open file, each known by its address."""
+
+    def __init__(self, stream: FileIO) -> None:
+        self._stream = stream
+        self._size = size_of(stream)
+        self._left = _BUDGET
+        self._messages: dict[int, dict[int, list[bytes]]] = {}
+        self._links: dict[int, dict[str, int | None]] = {}
+        self._heaps: dict[int, dict[int, bytes]] = {}
+        self.root = self._superblock()
+
+    def is_group(self, address: int) -> bool:
+        """Whether the object is a group; else it is a dataset or something refused later."""
+        return any(kind in self._header(address) for kind in (_SYMBOLS, *_NEW_LINKS))
+
+    def find(self, address: int, path: str) -> int:
+        """The object at `path` below a group, by hard links only."""
+        for name in path.split("/"):
+            links = self._group(address)
+            if name not in links:
+                raise Problem(f"{shown(path)}: not in the file ({shown(name)} is missing)")
+            target = links[name]
+            if target is None:
+                raise Problem(f"{shown(path)}: {shown(name)} is a link to another name, which is refused")
+            address = target
+        return address
+
+    def has(self, address: int, name: str) -> bool:
+        """Whether a group holds a link of this name, of whatever kind."""
+        return name in self._group(address)
+
+    def texts(self, address: int, name: str) -> list[str] | None:
+        """An attribute of one or several texts, also one that Keras split into name0, name1...; None when absent."""
+        found = self._attribute(address, name)
+        if found is not None:
+            return found
+        parts: list[str] = []
+        index = 0
+        while (found := self._attribute(address, f"{name}{index}")) is not None:
+            parts += found
+            index += 1
+        return parts if index else None
+
+    def dataset(self, address: int) -> Dataset:
+        """The description of a dataset; Problem unless its values lie plainly in this file."""
+        messages = self._header(address)
+        if _EXTERNAL_FILES in messages:
+            raise Problem("its values are in another file, which is refused")
+        if _FILTERS in messages:
+            raise Problem("compressed or filtered values, expected plain ones as Keras writes")
+        if not all(len(messages.get(kind, [])) == 1 for kind in (_SPACE, _TYPE, _LAYOUT)):
+            raise Problem("expected a dataset with one shape, one type and one place")
+        dtype = _dtype(messages[_TYPE][0])
+        if isinstance(dtype, _Text):
+            raise Problem("text, expected numbers")
+        shape = checked_shape(_shape(messages[_SPACE][0]), dtype)
+        version, layout, offset, nbytes = _unpack("<BBQQ", messages[_LAYOUT][0])
+        if (version, layout) != (3, 1):
+            raise Problem("chunked or virtual values, expected plain ones as Keras writes")
+        expected = nbytes_of(shape, dtype)
+        if nbytes != expected:
+            raise Problem(f"{dtype} {list(shape)} takes {expected:,} bytes, the file holds {nbytes:,}")
+        if expected and offset == _UNDEFINED:
+            raise Problem("its values were never written")
+        if expected and offset + expected > self._size:
+            raise Problem(f"its values end at byte {offset + expected:,} of a file of {self._size:,}")
+        return Dataset(shape, dtype, offset if expected else 0)
+
+    def _superblock(self) -> int:
+        head = self._at(0, 96)
+        if head[8] != 0:
+            raise Problem(_NEWER)
+        sizes, base, end, root = head[13:15], *_unpack("<Q8xQ", head[24:]), *_unpack("<Q", head[64:])
+        if sizes != b"\x08\x08" or base:
+            raise Problem("an HDF5 file with a foreign block before it or unusual addresses, which is refused")
+        if end != self._size:
+            found = "truncated" if end > self._size else "followed by foreign bytes"
+            raise Problem(f"{found}: the file has {self._size:,} bytes, its header says {end:,}")
+        return int(root)
+
+    def _at(self, address: int, count: int) -> bytes:
+        self._left -= count + _COST
+        if self._left < 0:
+            raise Problem(f"damaged: the structure of the file takes more than {_BUDGET:,} bytes")
+        if address + count > self._size:
+            raise Problem(f"damaged or truncated: byte {address + count:,} is needed, the file has {self._size:,}")
+        self._stream.seek(address)
+        return read_exactly(self._stream, count)
+
+    def _signed(self, address: int, count: int, signature: bytes) -> bytes:
+        block = self._at(address, count)
+        if not block.startswith(signature):
+            raise Problem(_NEWER if block.startswith(b"OHDR") else f"damaged: no {signature!r} at byte {address:,}")
+        return block
+
+    def _header(self, address: int) -> dict[int, list[bytes]]:
+        """The messages of an object by type."""
+        if address not in self._messages:
+            _, size = _unpack("<HxxxxI", self._signed(address, 16, b"\x01\x00")[2:])
+            found: dict[int, list[bytes]] = defaultdict(list)
+            blocks = [(address + 16, size)]
+            while blocks:
+                block = self._at(*blocks.pop(0))
+                for kind, content in _split(block):
+                    found[kind].append(content)
+                    if kind == _CONTINUATION:
+                        blocks.append(_unpack("<QQ", content))
+            self._messages[address] = dict(found)
+        return self._messages[address]
+
+    def _group(self, address: int) -> dict[str, int | None]:
+        """The links of a group: the address of each object, None for a soft link."""
+        if address not in self._links:
+            messages = self._header(address)
+            if any(kind in messages for kind in _NEW_LINKS):
+                raise Problem("a group with links out of the file or of another kind that Keras does not write: refused")
+            if len(messages.get(_SYMBOLS, [])) != 1:
+                raise Problem("expected a group, found something else on the way to a weight")
+            tree, heap = _unpack("<QQ", messages[_SYMBOLS][0])
+            size, data = _unpack("<Q8xQ", self._signed(heap, 32, b"HEAP\x00")[8:])
+            names = self._at(data, size)
+            links: dict[str, int | None] = {}
+            for name, target in self._entries(tree, names, None):
+                if name in links:
+                    raise Problem(f"{shown(name)}: occurs twice in a group")
+                links[name] = target
+            self._links[address] = links
+        return self._links[address]
+
+    def _entries(self, address: int, names: bytes, level: int | None) -> Iterator[tuple[str, int | None]]:
+        """The links below one node of the tree that sorts a group's links by name."""
+        found, count = _unpack("<BH", self._signed(address, 24, b"TREE\x00")[5:])
+        if level is not None and found != level:
+            raise Problem("damaged: a group's tree of links is uneven")
+        keys = self._at(address + 24, 16 * count + 8)
+        for index in range(count):
+            (child,) = _unpack("<Q", keys[16 * index + 8 :])
+            if found:
+                yield from self._entries(child, names, found - 1)
+            else:
+                yield from self._symbols(child, names)
+
+    def _symbols(self, address: int, names: bytes) -> Iterator[tuple[str, int | None]]:
+        (count,) = _unpack("<H", self._signed(address, 8, b"SNOD\x01")[6:])
+        table = self._at(address + 8, 40 * count)
+        for index in range(count):
+            start, target, cached = _unpack("<QQI", table[40 * index :])
+            end = names.find(b"\x00", start)
+            if end < 0:
+                raise Problem("damaged: a link without a name")
+            yield _decoded(names[start:end]), None if cached == _SOFT_LINK else target
+
+    def _attribute(self, address: int, name: str) -> list[str] | None:
+        for message in self._header(address).get(_ATTRIBUTE, []):
+            version, name_size, type_size, space_size = _unpack("<BxHHH", message)
+            step = 8 if version == 1 else 1  # the parts of version 1 are padded
+            position = 9 if version == 3 else 8
+            parts = []
+            for size in (name_size, type_size, space_size):
+                parts.append(message[position : position + size])
+                position += size + -size % step
+            if parts[0].rstrip(b"\x00") == name.encode():
+                return self._texts(name, parts[1], parts[2], message[position:])
+        return None
+
+    def _texts(self, name: str, dtype: bytes, space: bytes, data: bytes) -> list[str]:
+        shape = _shape(space)
+        count = 1
+        for size in shape:
+            count *= size
+        if not count:
+            return []
+        text = _dtype(dtype)
+        if not isinstance(text, _Text) or len(shape) > 1 or text.size * count > len(data) or not text.size:
+            raise Problem(f"attribute {shown(name)}: expected a list of texts")
+        items = [data[index * text.size : (index + 1) * text.size] for index in range(count)]
+        return [_decoded(self._from_heap(item) if text.in_heap else item.rstrip(b"\x00")) for item in items]
+
+    def _from_heap(self, reference: bytes) -> bytes:
+        length, address, index = _unpack("<IQI", reference)
+        if address not in self._heaps:
+            (size,) = _unpack("<Q", self._signed(address, 16, b"GCOL\x01")[8:])
+            self._heaps[address] = dict(_heap_objects(self._at(address, size)))
+        found = self._heaps[address].get(index)
+        if found is None or length > len(found):
+            raise Problem("damaged: a text is missing in the file")
+        self._left -= length
+        return found[:length]
+
+
+_NEWER = "an HDF5 file in the newer layout (libver='latest'), expected the default one, which Keras writes"
+
+
+def _unpack(form: str, data: bytes) -> tuple[int, ...]:
+    if struct.calcsize(form) > len(data):
+        raise Problem("damaged: part of the structure of the file is cut off")
+    return struct.unpack_from(form, data)
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem(f"{shown(text)}: expected a name in UTF-8") from None
+
+
+def _split(block: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and content of the messages in one block of an object's header."""
+    position = 0
+    while position + 8 <= len(block):
+        kind, size, flags = _unpack("<HHB", block[position : position + 8])
+        content = block[position + 8 : position + 8 + size]
+        if len(content) < size:
+            raise Problem("damaged: part of an object's header is cut off")
+        if flags & 2:
+            raise Problem("a named type or other shared description, which Keras does not write: refused")
+        yield kind, content
+        position += 8 + size
+
+
+def _shape(space: bytes) -> tuple[int, ...]:
+    version, rank, flags, kind = _unpack("<BBBB", space)
+    if version == 2 and kind == 2:
+        return (0,)  # no value at all, as h5py writes an empty one
+    if version not in (1, 2):
+        raise Problem("damaged: a shape of an unknown kind")
+    return _unpack(f"<{rank}Q", space[8 if version == 1 else 4 :])
+
+
+def _dtype(message: bytes) -> Dtype | _Text:
+    kind, order, sign, _, size = _unpack("<BBBBI", message)
+    kind &= 0x0F
+    if kind == 1:
+        dtype = FLOATS.get((size, sign, message[8:20]))
+        if dtype is not None and not order & 0x40 and (dtype != BFLOAT16 or not order & 1):
+            return dtype.newbyteorder(">") if order & 1 else dtype
+    if kind == 0 and size in (1, 2, 4, 8) and message[8:12] == struct.pack("<HH", 0, 8 * size):
+        return np.dtype(f"{'>' if order & 1 else '<'}{'i' if order & 8 else 'u'}{size}")
+    if kind == 3:
+        return _Text(size, in_heap=False)
+    if kind == 9 and order & 0x0F == 1 and size == 16:
+        return _Text(size, in_heap=True)
+    kinds = {0: "integers", 1: "floating point", 5: "opaque bytes", 6: "compound", 8: "an enumeration", 9: "lists"}
+    raise Problem(f"{kinds.get(kind, 'values')} of a type that no weight has")
+
+
+def _heap_objects(collection: bytes) -> Iterator[tuple[int, bytes]]:
+    position = 16
+    while position + 16 <= len(collection):
+        index, size = _unpack("<H6xQ", collection[position:])
+        if not index:
+            return
+        yield index, collection[position + 16 : position + 16 + size]
+        position += 16 + size + -size % 8
