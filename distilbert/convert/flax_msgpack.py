@@ -249,7 +249,9 @@ def _nested(path: Path, tensors: Sequence[StoredTensor]) -> dict[str, Any]:
         for folder in folders:
             node = node.setdefault(folder, {})
             if isinstance(node, StoredTensor):
-                raise WeightsError(f"{path}: {shown(tensor.name)}: {shown(node.name)} is an array, it cannot hold another")
+                raise WeightsError(
+                    f"{path}: {shown(tensor.name)}: {shown(node.name)} is an array, it cannot hold another"
+                )
         if leaf in node:
             raise WeightsError(f"{path}: {shown(tensor.name)}: is also a folder of other arrays")
         node[leaf] = tensor

@@ -22,7 +22,7 @@ from distilbert.convert.tensor import BFLOAT16
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-_BUDGET = 32 * 1024 * 1024  # bytes; the structure of a DistilBERT has 150 KB
+_BUDGET = 8 * 1024 * 1024  # bytes; the structure of a DistilBERT has 150 KB
 _COST = 64  # bytes that each access costs at least
 _UNDEFINED = (1 << 64) - 1
 _SOFT_LINK = 2
@@ -66,6 +66,7 @@ class Structure:
         self._left = _BUDGET
         self._messages: dict[int, dict[int, list[bytes]]] = {}
         self._links: dict[int, dict[str, int | None]] = {}
+        self._attributes: dict[int, dict[str, tuple[bytes, bytes, bytes]]] = {}
         self._heaps: dict[int, dict[int, bytes]] = {}
         self.root = self._superblock()
 
@@ -173,7 +174,9 @@ class Structure:
         if address not in self._links:
             messages = self._header(address)
             if any(kind in messages for kind in _NEW_LINKS):
-                raise Problem("a group with links out of the file or of another kind that Keras does not write: refused")
+                raise Problem(
+                    "a group with links out of the file or of another kind that Keras does not write: refused"
+                )
             if len(messages.get(_SYMBOLS, [])) != 1:
                 raise Problem("expected a group, found something else on the way to a weight")
             tree, heap = _unpack("<QQ", messages[_SYMBOLS][0])
@@ -211,17 +214,16 @@ class Structure:
             yield _decoded(names[start:end]), None if cached == _SOFT_LINK else target
 
     def _attribute(self, address: int, name: str) -> list[str] | None:
-        for message in self._header(address).get(_ATTRIBUTE, []):
-            version, name_size, type_size, space_size = _unpack("<BxHHH", message)
-            step = 8 if version == 1 else 1  # the parts of version 1 are padded
-            position = 9 if version == 3 else 8
-            parts = []
-            for size in (name_size, type_size, space_size):
-                parts.append(message[position : position + size])
-                position += size + -size % step
-            if parts[0].rstrip(b"\x00") == name.encode():
-                return self._texts(name, parts[1], parts[2], message[position:])
-        return None
+        if address not in self._attributes:
+            found: dict[str, tuple[bytes, bytes, bytes]] = {}
+            for message in self._header(address).get(_ATTRIBUTE, []):
+                key, *rest = _attribute(message)
+                if key in found:
+                    raise Problem(f"attribute {shown(key)}: occurs twice")
+                found[key] = (rest[0], rest[1], rest[2])
+            self._attributes[address] = found
+        parts = self._attributes[address].get(name)
+        return None if parts is None else self._texts(name, *parts)
 
     def _texts(self, name: str, dtype: bytes, space: bytes, data: bytes) -> list[str]:
         shape = _shape(space)
@@ -234,7 +236,7 @@ class Structure:
         if not isinstance(text, _Text) or len(shape) > 1 or text.size * count > len(data) or not text.size:
             raise Problem(f"attribute {shown(name)}: expected a list of texts")
         items = [data[index * text.size : (index + 1) * text.size] for index in range(count)]
-        return [_decoded(self._from_heap(item) if text.in_heap else item.rstrip(b"\x00")) for item in items]
+        return [_decoded(self._from_heap(item) if text.in_heap else item.split(b"\x00")[0]) for item in items]
 
     def _from_heap(self, reference: bytes) -> bytes:
         length, address, index = _unpack("<IQI", reference)
@@ -276,6 +278,20 @@ def _split(block: bytes) -> Iterator[tuple[int, bytes]]:
             raise Problem("a named type or other shared description, which Keras does not write: refused")
         yield kind, content
         position += 8 + size
+
+
+def _attribute(message: bytes) -> tuple[str, bytes, bytes, bytes]:
+    """Name, type, shape and data of an attribute."""
+    version, flags, *sizes = _unpack("<BBHHH", message)
+    if version not in (1, 2, 3) or (version > 1 and flags):
+        raise Problem("an attribute of a kind that Keras does not write: refused")
+    step = 8 if version == 1 else 1  # the parts of version 1 are padded
+    position = 9 if version == 3 else 8
+    parts = []
+    for size in sizes:
+        parts.append(message[position : position + size])
+        position += size + -size % step
+    return _decoded(parts[0].rstrip(b"\x00")), parts[1], parts[2], message[position:]
 
 
 def _shape(space: bytes) -> tuple[int, ...]:

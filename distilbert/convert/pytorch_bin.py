@@ -158,9 +158,7 @@ def _unchecked() -> None:
     """The stream has no checksums."""
 
 
-def _stream_offsets(
-    path: Path, keys: Any, storages: Mapping[str, Storage], position: int, size: int
-) -> dict[str, int]:
+def _stream_offsets(path: Path, keys: Any, storages: Mapping[str, Storage], position: int, size: int) -> dict[str, int]:
     """Where each storage's values begin: they follow each other, each after its number of elements."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise Problem("damaged: expected a list of storages after the tensors")
@@ -249,7 +247,9 @@ def _text(text: str) -> bytes:
 
 
 def _integer(value: int) -> bytes:
-    return struct.pack("<ci", b"J", value) if value < 1 << 31 else b"\x8a\x08" + value.to_bytes(8, "little", signed=True)
+    return (
+        struct.pack("<ci", b"J", value) if value < 1 << 31 else b"\x8a\x08" + value.to_bytes(8, "little", signed=True)
+    )
 
 
 def _tuple(*items: bytes) -> bytes:

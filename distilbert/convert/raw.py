@@ -62,7 +62,11 @@ def wrong_format(path: Path, expected: str, head: bytes) -> WeightsError:
 
 def shown(value: object) -> str:
     """A name or number from a file, fit for a message whatever it holds; of anything deeper only the kind."""
-    if isinstance(value, list | tuple) and len(value) <= 8 and all(isinstance(item, str | int | float) for item in value):
+    if (
+        isinstance(value, list | tuple)
+        and len(value) <= 8
+        and all(isinstance(item, str | int | float) for item in value)
+    ):
         return f"[{', '.join(map(shown, value))}]"
     if not isinstance(value, str | bytes | int | float | None):
         return f"a {type(value).__name__} of {len(value)}" if isinstance(value, Sized) else f"a {type(value).__name__}"

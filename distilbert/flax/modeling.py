@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DistilBERT's encoder in JAX with Flax NNX.
+
+Read line by line beside `pt/modeling.py` and `tf/modeling.py`: same classes, methods, names and operations.
+Loading, saving and surgery are in `io.py`, what happens around a call in `calls.py`, the layers in `layers.py`, the
+attention kernels in `attention.py`, the heads in `heads.py`.
+
+Axes: B batch, T tokens, D dim, H heads, K head size, F hidden_dim.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from distilbert.config import DistilBertConfig
+from distilbert.flax.activations import ACTIVATIONS
+from distilbert.flax.attention import IMPLEMENTATIONS, additive_mask, eager
+from distilbert.flax.calls import bounds, model_call
+from distilbert.flax.io import PreTrainedModel
+from distilbert.flax.layers import Dropout, Embed, LayerNorm, Linear, dropout_function, subkey
+from distilbert.flax.params import Params
+from distilbert.inputs import check_call
+from distilbert.outputs import BaseModelOutput
+from distilbert.reference import LAYER_NORM_EPS
+
+
+class Embeddings(nnx.Module):
+    """Words plus positions, normalised."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        trained = not config.sinusoidal_pos_embds
+        self.word_embeddings = Embed(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
+        self.position_embeddings = Embed(config.max_position_embeddings, config.dim, trained=trained)
+        self.LayerNorm = LayerNorm(config.dim, epsilon=LAYER_NORM_EPS)
+        self.dropout = Dropout(config.dropout)
+
+    def __call__(
+        self, input_ids: Array | None, inputs_embeds: Array | None, position_ids: Array, dropout_rng: Array | None
+    ) -> Array:
+        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, D)
+        positions = self.position_embeddings(position_ids)  # (B or 1, T, D)
+        hidden = self.LayerNorm(jnp.asarray(words, positions.dtype) + positions)  # (B, T, D)
+        return self.dropout(hidden, dropout_rng)  # (B, T, D)
+
+
+class MultiHeadSelfAttention(nnx.Module):
+    """Every token looks at every token, through several heads."""
+
+    def __init__(self, config: DistilBertConfig, layer: int) -> None:
+        self.n_heads = config.heads_in_layer(layer)
+        self.head_dim = config.head_dim
+        self.dropout = config.attention_dropout
+        self.implementation = "eager"
+        self.q_lin = Linear(config.dim, self.n_heads * self.head_dim)
+        self.k_lin = Linear(config.dim, self.n_heads * self.head_dim)
+        self.v_lin = Linear(config.dim, self.n_heads * self.head_dim)
+        self.out_lin = Linear(self.n_heads * self.head_dim, config.dim)
+
+    def __call__(
+        self,
+        hidden: Array,
+        mask: Array | None,
+        head_mask: Array | None,
+        output_attentions: bool,
+        dropout_rng: Array | None,
+    ) -> tuple[Array, Array | None]:
+        attend = eager if output_attentions else IMPLEMENTATIONS[self.implementation]
+        dropout = dropout_function(self.dropout, dropout_rng)
+        q = self.split(self.q_lin(hidden))  # (B, H, T, K)
+        k = self.split(self.k_lin(hidden))  # (B, H, T, K)
+        v = self.split(self.v_lin(hidden))  # (B, H, T, K)
+        context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, T, K), (B, H, T, T)
+        return self.out_lin(self.join(context)), attentions  # (B, T, D), (B, H, T, T)
+
+    def split(self, x: Array) -> Array:
+        x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)  # (B, T, H, K)
+        return x.swapaxes(1, 2)  # (B, H, T, K)
+
+    def join(self, x: Array) -> Array:
+        x = x.swapaxes(1, 2)  # (B, T, H, K)
+        return x.reshape(*x.shape[:2], self.n_heads * self.head_dim)  # (B, T, H*K)
+
+
+class FFN(nnx.Module):
+    """The same small network for every token."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        self.lin1 = Linear(config.dim, config.hidden_dim)
+        self.lin2 = Linear(config.hidden_dim, config.dim)
+        self.activation = ACTIVATIONS[config.activation]
+        self.dropout = Dropout(config.dropout)
+
+    def __call__(self, hidden: Array, dropout_rng: Array | None) -> Array:
+        hidden = self.lin1(hidden)  # (B, T, F)
+        hidden = self.activation(hidden)  # (B, T, F)
+        hidden = self.lin2(hidden)  # (B, T, D)
+        return self.dropout(hidden, dropout_rng)  # (B, T, D)
+
+
+class TransformerBlock(nnx.Module):
+    """Attention and feed-forward, each added to its input and normalised."""
+
+    def __init__(self, config: DistilBertConfig, layer: int) -> None:
+        self.attention = MultiHeadSelfAttention(config, layer)
+        self.sa_layer_norm = LayerNorm(config.dim, epsilon=LAYER_NORM_EPS)
+        self.ffn = FFN(config)
+        self.output_layer_norm = LayerNorm(config.dim, epsilon=LAYER_NORM_EPS)
+
+    def __call__(
+        self,
+        hidden: Array,
+        mask: Array | None,
+        head_mask: Array | None,
+        output_attentions: bool,
+        dropout_rng: Array | None,
+    ) -> tuple[Array, Array | None]:
+        attended, attentions = self.attention(
+            hidden, mask, head_mask, output_attentions, subkey(dropout_rng, 0)
+        )  # (B, T, D), (B, H, T, T)
+        hidden = self.sa_layer_norm(attended + hidden)  # (B, T, D)
+        hidden = self.output_layer_norm(self.ffn(hidden, subkey(dropout_rng, 1)) + hidden)  # (B, T, D)
+        return hidden, attentions
+
+
+class Transformer(nnx.Module):
+    """The stack of blocks."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        self.layer = nnx.List([TransformerBlock(config, i) for i in range(config.n_layers)])
+        self.gradient_checkpointing = False
+
+    def __call__(
+        self,
+        hidden: Array,
+        mask: Array | None,
+        head_mask: Array | None,
+        output_attentions: bool,
+        output_hidden_states: bool,
+        dropout_rng: Array | None,
+    ) -> BaseModelOutput:
+        hidden_states = [hidden]
+        attentions = []
+        for i, block in enumerate(self.layer):
+            layer_mask = layer_head_mask(head_mask, i, hidden.dtype)  # (H, 1, 1)
+            run = self.checkpointed(block) if self.gradient_checkpointing else block
+            hidden, attention = run(
+                hidden, mask, layer_mask, output_attentions, subkey(dropout_rng, i)
+            )  # (B, T, D), (B, H, T, T)
+            hidden_states.append(hidden)
+            attentions.append(attention)
+        return BaseModelOutput(
+            last_hidden_state=hidden,
+            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            attentions=tuple(attentions) if output_attentions else None,
+        )
+
+    def checkpointed(self, block: TransformerBlock) -> Any:
+        return jax.checkpoint(lambda *arguments: block(*arguments), static_argnums=(3,))
+
+
+def layer_head_mask(head_mask: Array | None, layer: int, dtype: jnp.dtype) -> Array | None:
+    """The factor (H, 1, 1) on one layer's attention probabilities, from (H,) or (n_layers, H)."""
+    if head_mask is None:
+        return None
+    factors = head_mask if head_mask.ndim == 1 else head_mask[layer]  # (H,)
+    return jnp.asarray(factors, dtype)[:, None, None]  # (H, 1, 1)
+
+
+class DistilBertModel(PreTrainedModel):
+    """The bare encoder: token ids in, one vector per token out."""
+
+    task = "encoder"
+
+    def __init__(
+        self,
+        config: DistilBertConfig,
+        *,
+        seed: int | None = None,
+        dtype: Any = "float32",
+        input_shape: Any = None,
+        _do_init: bool = True,
+    ) -> None:
+        """Make a model with new values.
+
+        Args:
+            config: what it is made of.
+            seed: of the values; the same seed gives the same values in every framework. Default 0.
+            dtype: float type of the parameters and the computation.
+            input_shape: accepted for code written for Linen models, and ignored: shapes follow from the config.
+            _do_init: False for a model without values, to be called with `params`.
+        """
+        super().__init__(config)
+        self.embeddings = Embeddings(config)
+        self.transformer = Transformer(config)
+        self.initialize(seed, dtype, _do_init)
+
+    @model_call
+    def __call__(
+        self,
+        input_ids: Array | None = None,
+        attention_mask: Array | None = None,
+        head_mask: Array | None = None,
+        inputs_embeds: Array | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: Array | None = None,
+        token_type_ids: Array | None = None,
+        params: Params | None = None,
+        dropout_rng: Array | None = None,
+        train: bool | None = None,
+    ) -> BaseModelOutput | tuple[Any, ...]:
+        """Encode a batch.
+
+        Args:
+            input_ids: token ids (B, T); give either these or `inputs_embeds`.
+            attention_mask: (B, T), 1 to attend and 0 for padding, or (B or 1, H or 1, T, T): bool and whole numbers
+                attend where not zero, real numbers are added to the scores.
+            head_mask: (H,) or (n_layers, H), a factor on the attention of each head.
+            inputs_embeds: word vectors (B, T, D) in place of ids.
+            output_attentions: return the attention probabilities; default `config.output_attentions`.
+            output_hidden_states: return all hidden states; default `config.output_hidden_states`.
+            return_dict: False for a tuple; default `config.return_dict`.
+            position_ids: (B, T), (1, T) or (T,); default 0, 1, 2, ...
+            token_type_ids: accepted for callers that pass them, and ignored: DistilBERT has none.
+            params: values to use in place of the model's own, nested as `model.params`, in any float type.
+            dropout_rng: random key, needed in training unless all dropout rates are 0.
+            train: True for dropout; default as `model.train()` or `model.eval()` left it, at first without.
+
+        Returns:
+            BaseModelOutput with last_hidden_state (B, T, D).
+
+        Raises:
+            InputError: lists everything in the call that does not fit.
+        """
+        check_call(
+            self.config,
+            {
+                "input_ids": input_ids,
+                "attention_mask": attention_mask,
+                "head_mask": head_mask,
+                "inputs_embeds": inputs_embeds,
+                "position_ids": position_ids,
+            },
+            bounds,
+        )
+        settings = self.output_settings(output_attentions, output_hidden_states, return_dict)
+        if position_ids is None:
+            position_ids = self.default_positions(input_ids, inputs_embeds)  # (1, T)
+        mask = additive_mask(attention_mask, self.dtype)  # (B, 1, 1, T) or (B, H, T, T)
+        hidden = self.embeddings(input_ids, inputs_embeds, position_ids, subkey(dropout_rng, 0))  # (B, T, D)
+        output = self.transformer(
+            hidden, mask, head_mask, settings.attentions, settings.hidden_states, subkey(dropout_rng, 1)
+        )
+        return output if settings.return_dict else output.to_tuple()
+
+    def default_positions(self, input_ids: Array | None, inputs_embeds: Array | None) -> Array:
+        tokens = input_ids if inputs_embeds is None else inputs_embeds
+        return jnp.arange(tokens.shape[1])[None, :]  # (1, T)

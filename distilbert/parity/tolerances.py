@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What "the same numbers" means: the one table of bounds that tests, `distilbert verify` and the docs read.
+
+How an error is measured is in `measuring.py`. A bound that cannot be met is reported with its reason, never loosened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from distilbert.errors import InputError
+
+
+class Measure(Enum):
+    """How a difference is turned into one number."""
+
+    BITS = "bit-equal"
+    RELATIVE = "relative to the largest value"
+    ABSOLUTE = "absolute"
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """One row of the table.
+
+    Attributes:
+        name: short and unique.
+        quantity: what is measured.
+        compared_with: what it should equal.
+        bound: the largest error that is accepted, measured as `measure` says; 0 for bits.
+        reason: why the bound is what it is.
+    """
+
+    name: str
+    quantity: str
+    compared_with: str
+    bound: float
+    measure: Measure
+    reason: str
+
+    def __str__(self) -> str:
+        return self.measure.value if self.measure is Measure.BITS else f"{self.bound:.0e} {self.measure.value}"
+
+
+CONVERSION = Tolerance(
+    "conversion",
+    "any tensor after any chain of conversions, dtype kept",
+    "the source",
+    0.0,
+    Measure.BITS,
+    "Names and the order of axes change, values never: nothing is computed.",
+)
+FLOAT64 = Tolerance(
+    "float64",
+    "float64 outputs, hidden states, attentions, loss and gradients of each framework",
+    "the NumPy reference in float64",
+    1e-11,
+    Measure.RELATIVE,
+    "Sums in another order differ by some 1e-15 a step; a wrong formula or constant differs by far more than 1e-11.",
+)
+FLOAT32 = Tolerance(
+    "float32",
+    "float32 outputs, hidden states, attentions and loss of each framework, tiny and base size, weights of std 0.02 and 0.2",
+    "the NumPy reference in float64",
+    2e-6,
+    Measure.RELATIVE,
+    "About 17 rounding steps of 2^-23; at weights of std 0.2 a tanh GELU or another LayerNorm eps exceeds it.",
+)
+FLOAT32_TRAINING = Tolerance(
+    "float32 training",
+    "float32 gradients, and parameters after 10 AdamW steps without dropout",
+    "PyTorch in float64",
+    1e-5,
+    Measure.RELATIVE,
+    "A gradient has passed through twice as many steps, and Adam divides by the root of small squares.",
+)
+BFLOAT16 = Tolerance(
+    "bfloat16",
+    "bfloat16 outputs, hidden states, attentions and loss",
+    "float32",
+    2e-2,
+    Measure.RELATIVE,
+    "Eight bits of precision: one rounding is 2^-9 = 2e-3, and every layer adds some.",
+)
+FLOAT16 = Tolerance(
+    "float16",
+    "float16 outputs, hidden states, attentions and loss",
+    "float32",
+    2e-3,
+    Measure.RELATIVE,
+    "Eleven bits of precision: one rounding is 2^-12 = 2.4e-4, and every layer adds some.",
+)
+TRANSFORMERS = Tolerance(
+    "transformers",
+    "outputs of transformers 4.57 (its three frameworks) and 5.x, same weights, base size",
+    "ours",
+    1e-5,
+    Measure.ABSOLUTE,
+    "Both sides round in float32; this is the bound the library's own tests use.",
+)
+INVARIANCE = Tolerance(
+    "invariance",
+    "float32 outputs under other padding content or side, batch neighbours or packing; a fully padded row is finite",
+    "the sequence alone",
+    FLOAT32.bound,
+    Measure.RELATIVE,
+    "What is masked has weight exactly 0; only the order of sums may differ.",
+)
+
+TABLE = (CONVERSION, FLOAT64, FLOAT32, FLOAT32_TRAINING, BFLOAT16, FLOAT16, TRANSFORMERS, INVARIANCE)
+
+OUTPUTS = {"float64": FLOAT64, "float32": FLOAT32, "bfloat16": BFLOAT16, "float16": FLOAT16}
+GRADIENTS = {"float64": FLOAT64, "float32": FLOAT32_TRAINING}
+REFERENCE_DTYPES = {"float64": "float64", "float32": "float64", "bfloat16": "float32", "float16": "float32"}
+
+
+def for_outputs(dtype: str) -> Tolerance:
+    """The row for everything a forward pass returns; InputError for an unknown float type."""
+    return _row(OUTPUTS, dtype, "outputs")
+
+
+def for_gradients(dtype: str) -> Tolerance:
+    """The row for gradients; InputError for a float type in which they are not compared."""
+    return _row(GRADIENTS, dtype, "gradients")
+
+
+def _row(rows: dict[str, Tolerance], dtype: str, quantity: str) -> Tolerance:
+    if dtype not in rows:
+        raise InputError(f"dtype: expected one of {', '.join(rows)} to compare {quantity}; found {dtype!r}")
+    return rows[dtype]
