@@ -9,17 +9,21 @@ map exactly is refused with the reason.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from distilbert import spec
-from distilbert.convert.tensor import Array, StoredTensor
+from distilbert.config import MODEL_TYPE as DISTILBERT
+from distilbert.convert.naming import by_name
+from distilbert.convert.tensor import FLOAT_DTYPES, Array, StoredTensor
 from distilbert.errors import ConfigError, WeightsError, describe
 
 MODEL_TYPE = "bert"
 _TOKEN_TYPES = "embeddings.token_type_embeddings.weight"
+_BIAS = "cls.predictions.bias"
+_SAME_BIAS = "cls.predictions.decoder.bias"  # PyTorch files have the one bias of the masked-LM head under both names
 
 # BERT's path -> DistilBERT's path, both without prefix.
 _LAYERS = {
@@ -34,10 +38,7 @@ _LAYERS = {
     r"encoder\.layer\.([0-9]+)\.output\.LayerNorm": r"transformer.layer.\1.output_layer_norm",
     r"cls\.predictions\.transform\.dense": "vocab_transform",
     r"cls\.predictions\.transform\.LayerNorm": "vocab_layer_norm",
-    r"cls\.predictions\.decoder": "vocab_projector",
-    r"cls\.predictions": "vocab_projector",  # its own bias; the decoder's, where saved, is the same tensor
-    r"classifier": "classifier",
-    r"qa_outputs": "qa_outputs",
+    r"cls\.predictions(\.decoder)?": "vocab_projector",
 }
 # The pooled first token and next-sentence prediction have no counterpart and no part in the mapped outputs.
 _UNUSED = re.compile(r"pooler\.|cls\.seq_relationship\.")
@@ -52,15 +53,21 @@ _CONFIG_FIELDS = {
     "hidden_act": "activation",
     "classifier_dropout": "seq_classif_dropout",
 }
-_BERT_DEFAULTS = {  # what a BERT config.json means by leaving a field out, where that differs from DistilBERT
-    "num_hidden_layers": 12,
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "seq_classif_dropout": 0.1,
+_COMPUTED = {  # what DistilBERT computes, and BERT too where its config.json does not say otherwise
+    "position_embedding_type": "absolute",
+    "layer_norm_eps": 1e-12,
+    "is_decoder": False,
+    "add_cross_attention": False,
 }
+_LAYERS_BY_DEFAULT = 12
+_CLASSES = {
+    "DistilBertForPreTraining": "DistilBertForMaskedLM",
+    "DistilBertLMHeadModel": "DistilBertForMaskedLM",
+}
+_POOLED = ("sequence-classification", "multiple-choice")
 
 
-def is_bert(config: Mapping[str, Any], names: Mapping[str, Any]) -> bool:
+def is_bert(config: Mapping[str, Any], names: Iterable[str]) -> bool:
     """Whether a checkpoint is BERT's, by its config or, where that is silent, by its tensors."""
     if "model_type" in config:
         return bool(config["model_type"] == MODEL_TYPE)
@@ -73,81 +80,99 @@ def fold_config(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
     Raises:
         ConfigError: lists everything that a DistilBERT cannot compute.
     """
-    expected = {
-        "position_embedding_type": "absolute",
-        "layer_norm_eps": 1e-12,
-        "is_decoder": False,
-        "add_cross_attention": False,
-    }
     problems = [
         f"{field}: DistilBERT has {value!r}, found {data[field]!r}"
-        for field, value in expected.items()
+        for field, value in _COMPUTED.items()
         if field in data and data[field] != value
     ]
     if problems:
         raise ConfigError(describe(f"{origin}: this BERT cannot be read as a DistilBERT", problems))
-    gone = {*expected, "type_vocab_size", "model_type", *_CONFIG_FIELDS}
+    gone = {*_COMPUTED, *_CONFIG_FIELDS, "type_vocab_size", "model_type"}
     folded = {name: value for name, value in data.items() if name not in gone}
-    for name, ours in _CONFIG_FIELDS.items():
-        value = data.get(name, _BERT_DEFAULTS.get(name))
-        if value is not None:
-            folded[ours] = value
-    folded["architectures"] = [_class_name(name) for name in data.get("architectures") or []] or None
-    return {**{"seq_classif_dropout": folded.get("dropout", 0.1)}, **folded, "model_type": "distilbert"}
+    folded |= {ours: data[name] for name, ours in _CONFIG_FIELDS.items() if data.get(name) is not None}
+    folded.setdefault("n_layers", _LAYERS_BY_DEFAULT)
+    folded.setdefault("seq_classif_dropout", folded.get("dropout", 0.1))
+    if isinstance(data.get("architectures"), list):
+        folded["architectures"] = [_class_name(name) for name in data["architectures"]]
+    return {**folded, "model_type": DISTILBERT}
 
 
-def fold_tensors(tensors: Mapping[str, StoredTensor], origin: str) -> tuple[dict[str, StoredTensor], str | None]:
+def fold_tensors(
+    tensors: Mapping[str, StoredTensor], architectures: Iterable[str], origin: str
+) -> tuple[dict[str, StoredTensor], str | None]:
     """A BERT's tensors under DistilBERT's names, and why its head cannot be used, if it cannot.
 
+    Args:
+        tensors: by canonical name, as BERT spells it; those without a place keep their names.
+        architectures: what the config says the model is, in DistilBERT's class names.
+        origin: names the file in errors.
+
     Raises:
-        WeightsError: a tensor that has no place, or no token types to fold.
+        WeightsError: two names mean the same tensor, or the token types are missing or wrong.
     """
-    bare = {_without_prefix(name): tensor for name, tensor in tensors.items()}
+    bare = by_name([(name, tensor.renamed(_without_prefix(name))) for name, tensor in tensors.items()], origin)
     token_types = bare.pop(_TOKEN_TYPES, None)
-    pooled = any(name.startswith("pooler.") for name in bare)
-    folded: dict[str, StoredTensor] = {}
-    unknown = []
-    for name, tensor in bare.items():
-        ours = None if _UNUSED.match(name) else _rename(name)
-        if ours is not None and (ours not in folded or name.startswith("cls.predictions.bias")):
-            folded[ours] = tensor.renamed(ours)
-        elif ours is None and not _UNUSED.match(name):
-            unknown.append(name)
+    if token_types is None:
+        raise WeightsError(f"{origin}: BERT: {_TOKEN_TYPES}: missing, needed to fold it into the position table")
+    if _BIAS in bare:
+        bare.pop(_SAME_BIAS, None)
+    kept = [(name, tensor.renamed(_rename(name))) for name, tensor in bare.items() if not _UNUSED.match(name)]
+    folded = by_name(kept, origin)
     positions = folded.get(spec.POSITION_EMBEDDINGS)
-    if unknown or positions is None:
-        missing = [] if positions is not None else [f"{spec.POSITION_EMBEDDINGS} is missing"]
-        raise WeightsError(describe(f"{origin}: BERT", [*(f"{name}: unknown tensor" for name in unknown), *missing]))
-    if token_types is not None:
+    if positions is not None:
         folded[spec.POSITION_EMBEDDINGS] = _add_first_row(positions, token_types, origin)
-    obstacle = "its classifier reads BERT's pooled token (tanh), DistilBERT's has a pre-classifier (ReLU)"
-    return folded, obstacle if pooled and "classifier.weight" in folded else None
+    if not _classifies_pooled(bare, architectures):
+        return folded, None
+    without_head = {name: tensor for name, tensor in folded.items() if not name.startswith("classifier.")}
+    return without_head, "BERT's classifier reads a pooled token (tanh), DistilBERT's has a pre-classifier (ReLU)"
 
 
-def _add_first_row(table: StoredTensor, row: StoredTensor, origin: str) -> StoredTensor:
+def _classifies_pooled(names: Iterable[str], architectures: Iterable[str]) -> bool:
+    """Whether the classifier is one of whole texts; that of tokens has the same name, so the config decides."""
+    if not any(name.startswith("classifier.") for name in names):
+        return False
+    for name in architectures:
+        for task in ("token-classification", *_POOLED):
+            if name == spec.TASKS[task].class_name:
+                return task in _POOLED
+    return any(name.startswith("pooler.") for name in names)
+
+
+def _add_first_row(table: StoredTensor, rows: StoredTensor, origin: str) -> StoredTensor:
     """The position table with the one segment's vector added: in float32 at least, so that nothing is rounded away."""
-    if len(row.shape) != 2 or row.shape[1:] != table.shape[1:] or not row.shape[0]:
-        raise WeightsError(f"{origin}: {_TOKEN_TYPES}: expected shape (2, {table.shape[-1]}), found {row.shape}")
-    dtype = np.dtype(np.promote_types(np.float32, table.dtype) if table.dtype.itemsize > 2 else np.float32)
+    if len(rows.shape) != 2 or not rows.shape[0] or rows.shape[1:] != table.shape[1:]:
+        raise WeightsError(
+            f"{origin}: BERT: {_TOKEN_TYPES}: expected one row or more, as wide as the position table "
+            f"{table.shape}; found {rows.shape}"
+        )
+    wrong = [str(tensor.dtype) for tensor in (table, rows) if tensor.dtype not in FLOAT_DTYPES.values()]
+    if wrong:
+        raise WeightsError(f"{origin}: BERT: position or token type table: expected floats, found {', '.join(wrong)}")
+    dtype = np.promote_types(table.dtype, np.float32)
 
     def load() -> Array:
-        return np.asarray(table.load().astype(dtype) + row.load()[0].astype(dtype))
+        return np.asarray(table.load().astype(dtype) + rows.load()[0].astype(dtype))
 
     return StoredTensor(table.name, table.shape, dtype, load)
 
 
-def _rename(name: str) -> str | None:
+def _rename(name: str) -> str:
     path, _, leaf = name.rpartition(".")
     for pattern, ours in _LAYERS.items():
         match = re.fullmatch(pattern, path)
         if match:
             return f"{match.expand(ours)}.{leaf}"
-    return None
+    return name
 
 
 def _without_prefix(name: str) -> str:
-    return re.sub(r"^(mlm___|nsp___)(?=cls\.)", "", name.removeprefix("bert."))
+    while name.startswith("bert."):
+        name = name.removeprefix("bert.")
+    return re.sub(r"^(mlm___|nsp___)(?=cls\.)", "", name)  # what TensorFlow puts before the parts of the head
 
 
-def _class_name(name: str) -> str:
-    name = name.removeprefix("TF").removeprefix("Flax")
-    return {"BertForPreTraining": "DistilBertForMaskedLM"}.get(name, re.sub("^Bert", "DistilBert", name))
+def _class_name(name: object) -> object:
+    if not isinstance(name, str):
+        return name
+    name = re.sub("^(TF|Flax)?Bert", "DistilBert", name)
+    return _CLASSES.get(name, name)

@@ -1,60 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`flax_model.msgpack`: nested maps of arrays in MessagePack, as flax.serialization writes them. Names are joined by "/".
+"""`flax_model.msgpack`: nested maps of arrays in MessagePack, as flax.serialization writes them.
 
-Only headers are parsed here, so that the values can be mapped; the bytes written are those that Flax would write for the
-same nested dictionaries. What the names mean is not known here.
+Names are joined by "/"; what they mean is not known here. The bytes written are those that Flax would write for the
+same nested dictionaries. How arrays are found in a file is the business of `msgpack_tree.py`.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
-from functools import partial
-from io import BufferedWriter, FileIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
-import msgpack
-import numpy as np
+import msgpack  # type: ignore[import-untyped]
 
+from distilbert.convert.msgpack_tree import ARRAY, DTYPES, ArrayTree
 from distilbert.convert.raw import (
-    Dtype,
     Problem,
     blocks,
     check_tensors,
-    checked_shape,
-    load_array,
+    create_binary,
     native,
-    nbytes_of,
     open_binary,
     read_exactly,
+    recognised,
     shown,
-    size_of,
     wrong_format,
 )
-from distilbert.convert.tensor import BFLOAT16, Array, StoredFile, StoredTensor
+from distilbert.convert.tensor import StoredFile, StoredTensor
 from distilbert.errors import WeightsError
-
-_ARRAY, _SCALAR = 1, 3  # the codes that Flax gives to its MessagePack extensions
-_CHUNKED = "__msgpack_chunked_array__"  # the first key of a map that holds one array in pieces
-_MAX_DEPTH = 32
-_MAX_ENTRIES = 100_000  # a DistilBERT has 105 arrays in about 180 maps
-_MAX_TEXT = 1000  # bytes of one key or dtype name
-
-DTYPES: dict[str, Dtype] = {
-    "bfloat16": BFLOAT16,
-    **{
-        name: np.dtype(name)
-        for name in ("float64", "float32", "float16", "int64", "int32", "int16", "int8")
-        + ("uint64", "uint32", "uint16", "uint8", "bool")
-    },
-}
-
-
-class _Array(NamedTuple):
-    shape: tuple[int, ...]
-    dtype: Dtype
-    offset: int  # of the values in the file
 
 
 def read(path: Path) -> StoredFile:
@@ -66,9 +40,9 @@ def read(path: Path) -> StoredFile:
     """
     with open_binary(path) as stream:
         head = read_exactly(stream, 64)
-        if not head or not (head[0] & 0xF0 == 0x80 or head[0] in (0xDE, 0xDF)) or head[:2] in _PICKLES:
+        if recognised(head) or not (head == b"\x80" or 0x80 < head[0] < 0x90 or head[0] in (0xDE, 0xDF)):
             raise wrong_format(path, "a MessagePack map of arrays", head)
-        tree = _Tree(path, stream)
+        tree = ArrayTree(path, stream)
         try:
             tree.read()
         except Problem as problem:
@@ -84,161 +58,8 @@ def write(path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, st
     """
     check_tensors(path, tensors, DTYPES.values(), "a Flax file")
     tree = _nested(path, tensors)
-    with open(path, "wb") as stream:
+    with create_binary(path) as stream:
         _write_map(path, stream, tree)
-
-
-class _Tree:
-    """Reads the maps of one file and notes where the arrays are."""
-
-    def __init__(self, path: Path, stream: FileIO) -> None:
-        self.tensors: dict[str, StoredTensor] = {}
-        self._path = path
-        self._stream = stream
-        self._size = size_of(stream)
-        self._position = 0
-        self._entries = 0
-
-    def read(self) -> None:
-        _, count = self._header()
-        self._map(count, ())
-        if self._position != self._size:
-            raise Problem(f"{self._size - self._position:,} bytes after the last array, expected none")
-
-    def _map(self, count: int, above: tuple[str, ...], first: str | None = None) -> None:
-        """The entries of a map; `first` is the key of the first one where it was already read."""
-        seen: set[str] = set()
-        for _ in range(count):
-            key = first if first is not None else self._text()
-            first = None
-            name = "/".join((*above, key))
-            if key in seen or "/" in key:
-                raise Problem(f"{shown(name)}: {'occurs twice' if key in seen else 'a key with a slash in it'}")
-            seen.add(key)
-            self._entries += 1
-            if self._entries > _MAX_ENTRIES or len(above) >= _MAX_DEPTH:
-                raise Problem(f"more than {_MAX_ENTRIES:,} entries, or maps nested more than {_MAX_DEPTH} deep")
-            self._value((*above, key), name)
-
-    def _value(self, path: tuple[str, ...], name: str) -> None:
-        kind, count = self._header()
-        if kind == "map":
-            key = self._text() if count else None
-            if key != _CHUNKED:
-                return self._map(count, path, key)
-        try:
-            if kind == "map":
-                shape, dtype, load = self._chunked(count)
-            else:
-                shape, dtype, offset = self._array(kind, count)
-                load = partial(load_array, self._path, offset, shape, dtype)
-        except Problem as problem:
-            raise Problem(f"{shown(name)}: {problem}") from None
-        self.tensors[name] = StoredTensor(name, shape, dtype, load)
-
-    def _array(self, kind: str, length: int) -> _Array:
-        """One extension: its length, its code, and in it `[shape, dtype, bytes]`."""
-        code = self._take(1)[0] if kind == "ext" else None
-        if code not in (_ARRAY, _SCALAR):
-            raise Problem(f"expected an array, found {kind if code is None else f'extension {code}'}")
-        end = self._position + length
-        self._expect("array", 3)
-        kind, rank = self._header()
-        if kind != "array":
-            raise Problem("damaged array: its shape is missing")
-        sizes = [self._integer() for _ in range(min(rank, _MAX_DEPTH + 1))]
-        dtype = DTYPES.get(name := self._text())
-        if dtype is None:
-            raise Problem(f"unknown dtype {shown(name)}, expected one of {', '.join(DTYPES)}")
-        array = _Array(checked_shape(sizes, dtype), dtype, self._expect_bytes(nbytes_of(tuple(sizes), dtype)))
-        if self._position != end:
-            raise Problem(f"damaged array: its parts take {self._position - end + length} bytes, expected {length}")
-        return array
-
-    def _chunked(self, count: int) -> tuple[tuple[int, ...], Dtype, partial[Array]]:
-        """The rest of a map that holds an array in one-dimensional pieces."""
-        if count != 3 or self._header() != ("true", 0) or self._text() != "shape":
-            raise Problem("damaged array in pieces: expected its shape")
-        sizes = [self._integer() for _ in self._numbered()]
-        if self._text() != "chunks":
-            raise Problem("damaged array in pieces: expected its chunks")
-        chunks = [self._array(*self._header()) for _ in self._numbered()]
-        dtypes = {chunk.dtype for chunk in chunks}
-        if len(dtypes) != 1:
-            raise Problem("damaged array in pieces: expected chunks of one dtype")
-        shape = checked_shape(sizes, dtype := dtypes.pop())
-        if sum(nbytes_of(chunk.shape, dtype) for chunk in chunks) != nbytes_of(shape, dtype):
-            raise Problem(f"damaged array in pieces: the chunks do not make up shape {list(shape)}")
-        return shape, dtype, partial(_load_chunks, self._path, shape, dtype, chunks)
-
-    def _numbered(self) -> Any:
-        """Steps through a map with the keys "0", "1", ..., each value being read by the caller."""
-        kind, count = self._header()
-        if kind != "map" or count > _MAX_ENTRIES:
-            raise Problem("damaged array in pieces: expected a map")
-        for index in range(count):
-            if self._text() != str(index):
-                raise Problem(f"damaged array in pieces: number {index} is missing")
-            yield index
-
-    def _header(self) -> tuple[str, int]:
-        """The kind of the next value, and its length (of maps and arrays the number of items, of numbers the value)."""
-        byte = self._take(1)[0]
-        for kind, low, high in (("int", 0x00, 0x7F), ("map", 0x80, 0x8F), ("array", 0x90, 0x9F), ("str", 0xA0, 0xBF)):
-            if byte <= high:
-                return kind, byte - low
-        kind, size = _HEADERS.get(byte, ("something unknown", 0))
-        if kind == "ext" and byte >= 0xD4:
-            return kind, size
-        return kind, int.from_bytes(self._take(size), "big")
-
-    def _text(self) -> str:
-        kind, length = self._header()
-        if kind != "str" or length > _MAX_TEXT:
-            raise Problem(f"expected text of at most {_MAX_TEXT} bytes as a name, found {kind}")
-        try:
-            return self._take(length).decode("utf-8")
-        except UnicodeDecodeError:
-            raise Problem("expected a name in UTF-8") from None
-
-    def _integer(self) -> int:
-        kind, value = self._header()
-        if kind != "int":
-            raise Problem(f"expected a size, found {kind}")
-        return value
-
-    def _expect(self, kind: str, count: int) -> None:
-        if self._header() != (kind, count):
-            raise Problem(f"damaged array: expected {kind} of {count}")
-
-    def _expect_bytes(self, nbytes: int) -> int:
-        """Step over the values of an array; where they begin."""
-        kind, length = self._header()
-        if kind != "bin" or length != nbytes:
-            raise Problem(f"expected {nbytes:,} bytes of values, found {kind} of {length:,}")
-        start = self._position
-        if start + length > self._size:
-            raise Problem(f"truncated: the values end at byte {start + length:,} of a file of {self._size:,}")
-        self._position += length
-        return start
-
-    def _take(self, count: int) -> bytes:
-        self._stream.seek(self._position)
-        taken = read_exactly(self._stream, count)
-        if len(taken) < count:
-            raise Problem(f"truncated: the file ends at byte {self._size:,} in the middle of a value")
-        self._position += count
-        return taken
-
-
-def _load_chunks(path: Path, shape: tuple[int, ...], dtype: Dtype, chunks: Sequence[_Array]) -> Array:
-    values = np.empty(nbytes_of(shape, dtype) // dtype.itemsize, dtype)
-    start = 0
-    for chunk in chunks:
-        part = load_array(path, chunk.offset, chunk.shape, chunk.dtype).reshape(-1)
-        values[start : start + part.size] = part
-        start += part.size
-    return values.reshape(shape)
 
 
 def _nested(path: Path, tensors: Sequence[StoredTensor]) -> dict[str, Any]:
@@ -258,7 +79,7 @@ def _nested(path: Path, tensors: Sequence[StoredTensor]) -> dict[str, Any]:
     return tree
 
 
-def _write_map(path: Path, stream: BufferedWriter, tree: Mapping[str, Any]) -> None:
+def _write_map(path: Path, stream: BinaryIO, tree: Mapping[str, Any]) -> None:
     stream.write(msgpack.Packer().pack_map_header(len(tree)))
     for key, value in tree.items():
         stream.write(msgpack.packb(key))
@@ -270,14 +91,14 @@ def _write_map(path: Path, stream: BufferedWriter, tree: Mapping[str, Any]) -> N
 
 
 def _array_header(path: Path, tensor: StoredTensor) -> bytes:
-    inner = b"\x93" + msgpack.packb(list(tensor.shape)) + msgpack.packb(native(tensor.dtype).name)
+    inner: bytes = b"\x93" + msgpack.packb(list(tensor.shape)) + msgpack.packb(native(tensor.dtype).name)
     inner += _sized(tensor.nbytes, 0xC4)
     length = len(inner) + tensor.nbytes
     if length >= 1 << 32:
         raise WeightsError(f"{path}: {shown(tensor.name)}: {length:,} bytes, MessagePack can hold less than 4 GiB")
     fixed = {1: 0xD4, 2: 0xD5, 4: 0xD6, 8: 0xD7, 16: 0xD8}.get(length)
     header = _sized(length, 0xC7) if fixed is None else bytes([fixed])
-    return header + bytes([_ARRAY]) + inner
+    return header + bytes([ARRAY]) + inner
 
 
 def _sized(length: int, code: int) -> bytes:
@@ -287,18 +108,3 @@ def _sized(length: int, code: int) -> bytes:
     if length < 1 << 16:
         return struct.pack(">BH", code + 1, length)
     return struct.pack(">BI", code + 2, length)
-
-
-_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-
-# What follows each type byte from 0xC0: the kind of value, and the bytes of its length (of a number: of its value).
-_HEADERS: dict[int, tuple[str, int]] = {
-    **{0xC0: ("nil", 0), 0xC2: ("false", 0), 0xC3: ("true", 0)},
-    **{0xC4: ("bin", 1), 0xC5: ("bin", 2), 0xC6: ("bin", 4)},
-    **{0xC7: ("ext", 1), 0xC8: ("ext", 2), 0xC9: ("ext", 4)},
-    **{0xCA: ("float", 4), 0xCB: ("float", 8)},
-    **{0xCC: ("int", 1), 0xCD: ("int", 2), 0xCE: ("int", 4), 0xCF: ("int", 8)},
-    **{0xD4: ("ext", 1), 0xD5: ("ext", 2), 0xD6: ("ext", 4), 0xD7: ("ext", 8), 0xD8: ("ext", 16)},
-    **{0xD9: ("str", 1), 0xDA: ("str", 2), 0xDB: ("str", 4)},
-    **{0xDC: ("array", 2), 0xDD: ("array", 4), 0xDE: ("map", 2), 0xDF: ("map", 4)},
-}

@@ -1,24 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds groups, attributes and plain datasets in an HDF5 file, in the layout that h5py (and so Keras) writes by default.
+"""Finds groups, attributes and plain datasets in an HDF5 file, as h5py (and so Keras) writes it by default.
 
-Files are not opened with the HDF5 library, because on a damaged one it can loop for ever, and it fills datasets that lie
-about their compression with stray memory. This reader covers what Keras writes and refuses the rest by name: links out
-of the file or to other names, data in other files, compressed or chunked data, data that was never written. Its work is
-bounded: it gives up when the structure alone takes more than `_BUDGET` bytes to read. It never reads values.
+Files are not opened with the HDF5 library: on a damaged one it can loop for ever, and a dataset that lies about its
+compression is filled with stray memory. This reader covers what Keras writes and refuses the rest by name: links out of
+the file or to other names, data in other files, compressed or chunked data, data that was never written. It gives up
+when the structure alone takes more than `_BUDGET` bytes to read, so its work is bounded. It never reads values.
 """
 
 from __future__ import annotations
 
-import struct
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 
-import numpy as np
-
+from distilbert.convert.hdf5_messages import (
+    Text,
+    attribute,
+    decoded,
+    dtype_of,
+    heap_objects,
+    messages,
+    shape_of,
+    unpack,
+)
 from distilbert.convert.raw import Dtype, Problem, checked_shape, nbytes_of, read_exactly, shown, size_of
-from distilbert.convert.tensor import BFLOAT16
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -26,18 +33,13 @@ _BUDGET = 8 * 1024 * 1024  # bytes; the structure of a DistilBERT has 150 KB
 _COST = 64  # bytes that each access costs at least
 _UNDEFINED = (1 << 64) - 1
 _SOFT_LINK = 2
+_MAX_NAME = 1000  # bytes in the name of a link
+
+_NEWER = "an HDF5 file in the newer layout (libver='latest'), expected the default one, which Keras writes"
 
 # Types of messages in the header of an object.
 _SPACE, _TYPE, _EXTERNAL_FILES, _LAYOUT, _FILTERS, _ATTRIBUTE, _CONTINUATION, _SYMBOLS = 1, 3, 7, 8, 11, 12, 16, 17
 _NEW_LINKS = (2, 6)
-
-# Size in bytes, sign bit, and: first bit, bits, exponent's first bit, bits, mantissa's first bit, bits, exponent's bias.
-FLOATS: dict[tuple[int, int, bytes], Dtype] = {
-    (8, 63, struct.pack("<HHBBBBI", 0, 64, 52, 11, 0, 52, 1023)): np.dtype(np.float64),
-    (4, 31, struct.pack("<HHBBBBI", 0, 32, 23, 8, 0, 23, 127)): np.dtype(np.float32),
-    (2, 15, struct.pack("<HHBBBBI", 0, 16, 10, 5, 0, 10, 15)): np.dtype(np.float16),
-    (2, 15, struct.pack("<HHBBBBI", 0, 16, 7, 8, 0, 7, 127)): BFLOAT16,
-}
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,6 @@ class Dataset:
     shape: tuple[int, ...]
     dtype: Dtype
     offset: int
-
-
-@dataclass(frozen=True)
-class _Text:
-    """The type of text in attributes: of a fixed size, or (size 16) a reference into a heap."""
-
-    size: int
-    in_heap: bool
 
 
 class Structure:
@@ -111,11 +105,11 @@ class Structure:
             raise Problem("compressed or filtered values, expected plain ones as Keras writes")
         if not all(len(messages.get(kind, [])) == 1 for kind in (_SPACE, _TYPE, _LAYOUT)):
             raise Problem("expected a dataset with one shape, one type and one place")
-        dtype = _dtype(messages[_TYPE][0])
-        if isinstance(dtype, _Text):
+        dtype = dtype_of(messages[_TYPE][0])
+        if isinstance(dtype, Text):
             raise Problem("text, expected numbers")
-        shape = checked_shape(_shape(messages[_SPACE][0]), dtype)
-        version, layout, offset, nbytes = _unpack("<BBQQ", messages[_LAYOUT][0])
+        shape = checked_shape(shape_of(messages[_SPACE][0]), dtype)
+        version, layout, offset, nbytes = unpack("<BBQQ", messages[_LAYOUT][0])
         if (version, layout) != (3, 1):
             raise Problem("chunked or virtual values, expected plain ones as Keras writes")
         expected = nbytes_of(shape, dtype)
@@ -131,7 +125,7 @@ class Structure:
         head = self._at(0, 96)
         if head[8] != 0:
             raise Problem(_NEWER)
-        sizes, base, end, root = head[13:15], *_unpack("<Q8xQ", head[24:]), *_unpack("<Q", head[64:])
+        sizes, base, end, root = head[13:15], *unpack("<Q8xQ", head[24:]), *unpack("<Q", head[64:])
         if sizes != b"\x08\x08" or base:
             raise Problem("an HDF5 file with a foreign block before it or unusual addresses, which is refused")
         if end != self._size:
@@ -157,15 +151,16 @@ class Structure:
     def _header(self, address: int) -> dict[int, list[bytes]]:
         """The messages of an object by type."""
         if address not in self._messages:
-            _, size = _unpack("<HxxxxI", self._signed(address, 16, b"\x01\x00")[2:])
+            _, size = unpack("<HxxxxI", self._signed(address, 16, b"\x01\x00")[2:])
             found: dict[int, list[bytes]] = defaultdict(list)
             blocks = [(address + 16, size)]
             while blocks:
                 block = self._at(*blocks.pop(0))
-                for kind, content in _split(block):
+                for kind, content in messages(block):
                     found[kind].append(content)
                     if kind == _CONTINUATION:
-                        blocks.append(_unpack("<QQ", content))
+                        start, length = unpack("<QQ", content)
+                        blocks.append((start, length))
             self._messages[address] = dict(found)
         return self._messages[address]
 
@@ -179,8 +174,8 @@ class Structure:
                 )
             if len(messages.get(_SYMBOLS, [])) != 1:
                 raise Problem("expected a group, found something else on the way to a weight")
-            tree, heap = _unpack("<QQ", messages[_SYMBOLS][0])
-            size, data = _unpack("<Q8xQ", self._signed(heap, 32, b"HEAP\x00")[8:])
+            tree, heap = unpack("<QQ", messages[_SYMBOLS][0])
+            size, data = unpack("<Q8xQ", self._signed(heap, 32, b"HEAP\x00")[8:])
             names = self._at(data, size)
             links: dict[str, int | None] = {}
             for name, target in self._entries(tree, names, None):
@@ -192,32 +187,32 @@ class Structure:
 
     def _entries(self, address: int, names: bytes, level: int | None) -> Iterator[tuple[str, int | None]]:
         """The links below one node of the tree that sorts a group's links by name."""
-        found, count = _unpack("<BH", self._signed(address, 24, b"TREE\x00")[5:])
+        found, count = unpack("<BH", self._signed(address, 24, b"TREE\x00")[5:])
         if level is not None and found != level:
             raise Problem("damaged: a group's tree of links is uneven")
         keys = self._at(address + 24, 16 * count + 8)
         for index in range(count):
-            (child,) = _unpack("<Q", keys[16 * index + 8 :])
+            (child,) = unpack("<Q", keys[16 * index + 8 :])
             if found:
                 yield from self._entries(child, names, found - 1)
             else:
                 yield from self._symbols(child, names)
 
     def _symbols(self, address: int, names: bytes) -> Iterator[tuple[str, int | None]]:
-        (count,) = _unpack("<H", self._signed(address, 8, b"SNOD\x01")[6:])
+        (count,) = unpack("<H", self._signed(address, 8, b"SNOD\x01")[6:])
         table = self._at(address + 8, 40 * count)
         for index in range(count):
-            start, target, cached = _unpack("<QQI", table[40 * index :])
-            end = names.find(b"\x00", start)
+            start, target, cached = unpack("<QQI", table[40 * index :])
+            end = names.find(b"\x00", start, start + _MAX_NAME)
             if end < 0:
                 raise Problem("damaged: a link without a name")
-            yield _decoded(names[start:end]), None if cached == _SOFT_LINK else target
+            yield decoded(names[start:end]), None if cached == _SOFT_LINK else target
 
     def _attribute(self, address: int, name: str) -> list[str] | None:
         if address not in self._attributes:
             found: dict[str, tuple[bytes, bytes, bytes]] = {}
             for message in self._header(address).get(_ATTRIBUTE, []):
-                key, *rest = _attribute(message)
+                key, *rest = attribute(message)
                 if key in found:
                     raise Problem(f"attribute {shown(key)}: occurs twice")
                 found[key] = (rest[0], rest[1], rest[2])
@@ -226,105 +221,23 @@ class Structure:
         return None if parts is None else self._texts(name, *parts)
 
     def _texts(self, name: str, dtype: bytes, space: bytes, data: bytes) -> list[str]:
-        shape = _shape(space)
-        count = 1
-        for size in shape:
-            count *= size
+        shape = shape_of(space)
+        count = math.prod(shape)
         if not count:
             return []
-        text = _dtype(dtype)
-        if not isinstance(text, _Text) or len(shape) > 1 or text.size * count > len(data) or not text.size:
+        text = dtype_of(dtype)
+        if not isinstance(text, Text) or len(shape) > 1 or text.size * count > len(data) or not text.size:
             raise Problem(f"attribute {shown(name)}: expected a list of texts")
         items = [data[index * text.size : (index + 1) * text.size] for index in range(count)]
-        return [_decoded(self._from_heap(item) if text.in_heap else item.split(b"\x00")[0]) for item in items]
+        return [decoded(self._from_heap(item) if text.in_heap else item.split(b"\x00")[0]) for item in items]
 
     def _from_heap(self, reference: bytes) -> bytes:
-        length, address, index = _unpack("<IQI", reference)
+        length, address, index = unpack("<IQI", reference)
         if address not in self._heaps:
-            (size,) = _unpack("<Q", self._signed(address, 16, b"GCOL\x01")[8:])
-            self._heaps[address] = dict(_heap_objects(self._at(address, size)))
+            (size,) = unpack("<Q", self._signed(address, 16, b"GCOL\x01")[8:])
+            self._heaps[address] = dict(heap_objects(self._at(address, size)))
         found = self._heaps[address].get(index)
         if found is None or length > len(found):
             raise Problem("damaged: a text is missing in the file")
         self._left -= length
         return found[:length]
-
-
-_NEWER = "an HDF5 file in the newer layout (libver='latest'), expected the default one, which Keras writes"
-
-
-def _unpack(form: str, data: bytes) -> tuple[int, ...]:
-    if struct.calcsize(form) > len(data):
-        raise Problem("damaged: part of the structure of the file is cut off")
-    return struct.unpack_from(form, data)
-
-
-def _decoded(text: bytes) -> str:
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Problem(f"{shown(text)}: expected a name in UTF-8") from None
-
-
-def _split(block: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and content of the messages in one block of an object's header."""
-    position = 0
-    while position + 8 <= len(block):
-        kind, size, flags = _unpack("<HHB", block[position : position + 8])
-        content = block[position + 8 : position + 8 + size]
-        if len(content) < size:
-            raise Problem("damaged: part of an object's header is cut off")
-        if flags & 2:
-            raise Problem("a named type or other shared description, which Keras does not write: refused")
-        yield kind, content
-        position += 8 + size
-
-
-def _attribute(message: bytes) -> tuple[str, bytes, bytes, bytes]:
-    """Name, type, shape and data of an attribute."""
-    version, flags, *sizes = _unpack("<BBHHH", message)
-    if version not in (1, 2, 3) or (version > 1 and flags):
-        raise Problem("an attribute of a kind that Keras does not write: refused")
-    step = 8 if version == 1 else 1  # the parts of version 1 are padded
-    position = 9 if version == 3 else 8
-    parts = []
-    for size in sizes:
-        parts.append(message[position : position + size])
-        position += size + -size % step
-    return _decoded(parts[0].rstrip(b"\x00")), parts[1], parts[2], message[position:]
-
-
-def _shape(space: bytes) -> tuple[int, ...]:
-    version, rank, flags, kind = _unpack("<BBBB", space)
-    if version == 2 and kind == 2:
-        return (0,)  # no value at all, as h5py writes an empty one
-    if version not in (1, 2):
-        raise Problem("damaged: a shape of an unknown kind")
-    return _unpack(f"<{rank}Q", space[8 if version == 1 else 4 :])
-
-
-def _dtype(message: bytes) -> Dtype | _Text:
-    kind, order, sign, _, size = _unpack("<BBBBI", message)
-    kind &= 0x0F
-    if kind == 1:
-        dtype = FLOATS.get((size, sign, message[8:20]))
-        if dtype is not None and not order & 0x40 and (dtype != BFLOAT16 or not order & 1):
-            return dtype.newbyteorder(">") if order & 1 else dtype
-    if kind == 0 and size in (1, 2, 4, 8) and message[8:12] == struct.pack("<HH", 0, 8 * size):
-        return np.dtype(f"{'>' if order & 1 else '<'}{'i' if order & 8 else 'u'}{size}")
-    if kind == 3:
-        return _Text(size, in_heap=False)
-    if kind == 9 and order & 0x0F == 1 and size == 16:
-        return _Text(size, in_heap=True)
-    kinds = {0: "integers", 1: "floating point", 5: "opaque bytes", 6: "compound", 8: "an enumeration", 9: "lists"}
-    raise Problem(f"{kinds.get(kind, 'values')} of a type that no weight has")
-
-
-def _heap_objects(collection: bytes) -> Iterator[tuple[int, bytes]]:
-    position = 16
-    while position + 16 <= len(collection):
-        index, size = _unpack("<H6xQ", collection[position:])
-        if not index:
-            return
-        yield index, collection[position + 16 : position + 16 + size]
-        position += 16 + size + -size % 8

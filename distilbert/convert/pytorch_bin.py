@@ -7,21 +7,22 @@ pickle inside is the business of `pytorch_unpickler.py`, the archive of `stored_
 
 from __future__ import annotations
 
-import struct
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distilbert.convert.pytorch_unpickler import STORAGES, Storage, View, unpickle
+from distilbert.convert.pytorch_objects import Storage, View
+from distilbert.convert.pytorch_pickler import STORAGE_NAMES, pickle
+from distilbert.convert.pytorch_unpickler import unpickle
 from distilbert.convert.raw import (
     Problem,
     blocks,
     check_tensors,
-    native,
+    create_binary,
     nbytes_of,
     open_binary,
     read_bytes,
@@ -39,7 +40,6 @@ PICKLE_LIMIT = 4 * 1024 * 1024  # bytes; the pickle of a DistilBERT has 15 KB
 _EXPANDED_LIMIT = 64 * 1024 * 1024  # bytes; a few stored values can claim to be any number of them (stride 0)
 _MAGIC = 0x1950A86A20F9469CFC6C.to_bytes(10, "little")  # a number that begins the stream of PyTorch before 1.6
 _VERSION = 1001
-_STORAGE_NAMES = {dtype: name for name, dtype in STORAGES.items()}
 
 
 def read(path: Path) -> StoredFile:
@@ -78,11 +78,11 @@ def write(
     Raises:
         WeightsError: a name is given twice, or a dtype has no storage class in PyTorch.
     """
-    check_tensors(path, tensors, _STORAGE_NAMES, "pytorch_model.bin")
+    check_tensors(path, tensors, STORAGE_NAMES, "pytorch_model.bin")
     keys = {tensor.name: str(index) for index, tensor in enumerate(tensors)}
     aliases = _aliases(path, tensors, shared or {})
-    pickled = _pickle([(tensor, keys[tensor.name]) for tensor in tensors] + [(t, keys[name]) for name, t in aliases])
-    with open(path, "wb") as stream:
+    pickled = pickle([(tensor, keys[tensor.name]) for tensor in tensors] + [(t, keys[name]) for name, t in aliases])
+    with create_binary(path) as stream:
         archive = ZipWriter(stream)
         archive.add("archive/data.pkl", [pickled])
         archive.add("archive/byteorder", [b"little"])
@@ -203,10 +203,15 @@ def _stored_tensor(path: Path, name: Any, view: Any, locate: Callable[[Storage],
         raise Problem("expected text as the name of a tensor")
     if not isinstance(view, View):
         raise Problem(f"expected a tensor, found {shown(view)}")
-    dtype = view.storage.dtype
+    dtype, size = view.storage.dtype, view.storage.size
+    if view.offset + view.extent > size:
+        raise Problem(
+            f"shape {list(view.shape)}, strides {list(view.strides)} and offset {view.offset} "
+            f"reach beyond the {size:,} elements of its storage"
+        )
+    if nbytes_of(view.shape, dtype) > max(nbytes_of((size,), dtype), _EXPANDED_LIMIT):
+        raise Problem(f"shape {list(view.shape)} repeats {size:,} stored elements beyond any use")
     offset, check = locate(view.storage)
-    if nbytes_of(view.shape, dtype) > max(nbytes_of((view.storage.size,), dtype), _EXPANDED_LIMIT):
-        raise Problem(f"shape {list(view.shape)} expands {view.storage.size} stored values beyond any use")
     return StoredTensor(name, view.shape, dtype, partial(_load, path, offset, view, check))
 
 
@@ -220,37 +225,3 @@ def _load(path: Path, offset: int, view: View, check: Callable[[], None]) -> Arr
     strides = [stride * dtype.itemsize for stride in view.strides]
     array: Array = np.lib.stride_tricks.as_strided(flat, view.shape, strides)
     return array if array.flags.forc else np.ascontiguousarray(array)
-
-
-def _pickle(entries: Iterable[tuple[StoredTensor, str]]) -> bytes:
-    """The pickle (protocol 2) of an OrderedDict of tensors, each with the key of its storage."""
-    items = (_text(tensor.name) + _pickled_tensor(tensor, key) for tensor, key in entries)
-    return b"\x80\x02" + _ORDERED_DICT + b"(" + b"".join(items) + b"u."
-
-
-def _pickled_tensor(tensor: StoredTensor, key: str) -> bytes:
-    size = int(np.prod(tensor.shape, dtype=np.int64))
-    steps = [int(np.prod(tensor.shape[axis + 1 :], dtype=np.int64)) for axis in range(len(tensor.shape))]
-    kind = f"ctorch\n{_STORAGE_NAMES[native(tensor.dtype)]}\n".encode()
-    storage = _tuple(_text("storage"), kind, _text(key), _text("cpu"), _integer(size)) + b"Q"
-    shape, strides = _tuple(*map(_integer, tensor.shape)), _tuple(*map(_integer, steps))
-    arguments = _tuple(storage, _integer(0), shape, strides, b"\x89", _ORDERED_DICT)  # no gradient, no hooks
-    return b"ctorch._utils\n_rebuild_tensor_v2\n" + arguments + b"R"
-
-
-_ORDERED_DICT = b"ccollections\nOrderedDict\n)R"
-
-
-def _text(text: str) -> bytes:
-    encoded = text.encode("utf-8")
-    return b"X" + struct.pack("<I", len(encoded)) + encoded
-
-
-def _integer(value: int) -> bytes:
-    return (
-        struct.pack("<ci", b"J", value) if value < 1 << 31 else b"\x8a\x08" + value.to_bytes(8, "little", signed=True)
-    )
-
-
-def _tuple(*items: bytes) -> bytes:
-    return b"(" + b"".join(items) + b"t"

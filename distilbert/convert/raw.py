@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all weights files share: careful arithmetic on headers, mapped reading, blockwise writing, the wording of errors.
+"""What all weights files share: arithmetic on headers, mapped reading, blockwise writing, the wording of errors.
 
 No file format is known here, except by its first bytes when a file turns out to be the wrong one.
 """
@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,18 @@ def refuse(path: Path, problems: Sequence[str]) -> WeightsError:
 
 def wrong_format(path: Path, expected: str, head: bytes) -> WeightsError:
     """The error for a file that is not what its name says, with what it looks like instead."""
-    return WeightsError(f"{path}: expected {expected}, found {_look(head)}")
+    found = recognised(head) or f"something else (it begins with the bytes {head[:8].hex(' ')})"
+    return WeightsError(f"{path}: expected {expected}, found {found}")
+
+
+def recognised(head: bytes) -> str | None:
+    """What a file that begins with `head` looks like, if it is a known thing with a signature."""
+    if not head:
+        return "an empty file"
+    if head[8:10] == b'{"':
+        return "a safetensors file"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    return next((look for start, look in _LOOKS if text.startswith(start)), None)
 
 
 def shown(value: object) -> str:
@@ -90,11 +102,23 @@ def open_binary(path: Path) -> Iterator[FileIO]:
     """Open a regular file for unbuffered reading; FileError when it is missing, unreadable or not a regular file."""
     check_regular_file(path)
     try:
-        stream = open(path, "rb", buffering=0)
+        stream = FileIO(path)
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror or error})") from None
     with stream:
         yield stream
+
+
+@contextmanager
+def create_binary(path: Path, mode: Literal["wb", "r+b"] = "wb") -> Iterator[BinaryIO]:
+    """Open a file for writing; FileError when that fails, now or later (a full disk)."""
+    try:
+        with open(path, mode) as stream:
+            yield stream
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def size_of(stream: FileIO) -> int:
@@ -104,10 +128,10 @@ def size_of(stream: FileIO) -> int:
 
 def checked_shape(value: object, dtype: Dtype) -> tuple[int, ...]:
     """`value` as a shape whose array can exist; Problem otherwise."""
+    if isinstance(value, list | tuple) and len(value) > _MAX_RANK:
+        raise Problem(f"{len(value)} dimensions, at most {_MAX_RANK} are accepted")
     if not isinstance(value, list | tuple) or not all(type(size) is int and size >= 0 for size in value):
         raise Problem(f"expected a shape of non-negative integers, found {shown(value)}")
-    if len(value) > _MAX_RANK:
-        raise Problem(f"{len(value)} dimensions, at most {_MAX_RANK} are accepted")
     if math.prod(max(size, 1) for size in value) * dtype.itemsize >= 1 << 62:
         raise Problem(f"impossible shape {shown(value)}")
     return tuple(value)
@@ -133,7 +157,7 @@ def read_bytes(path: Path, offset: int, nbytes: int, itemsize: int = 1) -> Bytes
             return np.frombuffer(mapped, np.uint8, count=nbytes, offset=offset - start)
         stream.seek(offset)
         values = np.empty(nbytes, np.uint8)
-        if fill(stream, memoryview(values)) != nbytes:
+        if fill(stream, values.data) != nbytes:
             raise WeightsError(f"{path}: truncated while it was in use")
         return values
 
@@ -178,7 +202,7 @@ def native(dtype: Dtype) -> Dtype:
     return dtype.newbyteorder("=")
 
 
-def blocks(path: Path, tensor: StoredTensor) -> Iterator[Bytes]:
+def blocks(path: Path, tensor: StoredTensor) -> Iterator[memoryview]:
     """Load a tensor and yield its values in C order, whatever their order in memory, about a megabyte at a time.
 
     Raises:
@@ -195,15 +219,4 @@ def blocks(path: Path, tensor: StoredTensor) -> Iterator[Bytes]:
     array = array.reshape(-1) if array.flags.c_contiguous else np.atleast_1d(array)
     rows = max(1, BLOCK // (array.nbytes // len(array)))
     for start in range(0, len(array), rows):
-        yield np.ascontiguousarray(array[start : start + rows], native(array.dtype)).reshape(-1).view(np.uint8)
-
-
-def _look(head: bytes) -> str:
-    if not head:
-        return "an empty file"
-    if head[8:10] == b'{"':
-        return "a safetensors file"
-    for start, look in _LOOKS:
-        if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(start):
-            return look
-    return f"something else (it begins with the bytes {head[:8].hex(' ')})"
+        yield np.ascontiguousarray(array[start : start + rows], native(array.dtype)).reshape(-1).view(np.uint8).data

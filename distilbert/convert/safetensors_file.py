@@ -22,6 +22,7 @@ from distilbert.convert.raw import (
     blocks,
     check_tensors,
     checked_shape,
+    create_binary,
     is_text,
     load_array,
     native,
@@ -103,7 +104,7 @@ def write(path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, st
         offset = end
     encoded = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     encoded += b" " * (-len(encoded) % 8)
-    with open(path, "wb") as stream:
+    with create_binary(path) as stream:
         stream.write(struct.pack("<Q", len(encoded)) + encoded)
         for tensor in ordered:
             stream.writelines(blocks(path, tensor))

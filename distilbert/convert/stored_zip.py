@@ -11,11 +11,12 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from io import BufferedWriter, FileIO
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
-from distilbert.convert.raw import BLOCK, Bytes, Problem, fill, open_binary, read_exactly, shown, size_of
+from distilbert.convert.raw import BLOCK, Problem, fill, open_binary, read_exactly, shown, size_of
 from distilbert.errors import WeightsError
 
 _LOCAL = struct.Struct("<4s5H3I2H")
@@ -68,11 +69,11 @@ def check_crc(path: Path, record: Record) -> None:
 class ZipWriter:
     """Write an archive record by record. The same records give the same bytes, whenever and wherever."""
 
-    def __init__(self, stream: BufferedWriter) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._directory: list[bytes] = []
 
-    def add(self, name: str, content: Iterable[bytes | Bytes]) -> None:
+    def add(self, name: str, content: Iterable[bytes | memoryview]) -> None:
         """Append a record whose bytes begin at a multiple of 64."""
         encoded = name.encode("utf-8")
         start = self._stream.tell()

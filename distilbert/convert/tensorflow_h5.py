@@ -10,12 +10,11 @@ keeps groups and attributes is the business of `hdf5_structure.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import h5py
+import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from distilbert.convert.hdf5_structure import SIGNATURE, Dataset, Structure
@@ -25,6 +24,7 @@ from distilbert.convert.raw import (
     Problem,
     blocks,
     check_tensors,
+    create_binary,
     load_array,
     native,
     nbytes_of,
@@ -97,7 +97,7 @@ def write(
         else:
             offsets = _allocate_layers(file, tensors, model_name)
     # The datasets have their place in the file now; filling it without HDF5 needs no second copy of a tensor.
-    with open(path, "r+b") as stream:
+    with create_binary(path, "r+b") as stream:
         for tensor, offset in zip(tensors, offsets, strict=True):
             stream.seek(offset)
             stream.writelines(blocks(path, tensor))
@@ -108,6 +108,8 @@ def _datasets(path: Path, structure: Structure) -> dict[str, dict[int, Dataset]]
     layers = structure.texts(structure.root, "layer_names")
     if layers is None:
         raise Problem("no attribute layer_names: not saved by Keras 2 (save_weights) or as a Hugging Face shard")
+    if len(set(layers)) != len(layers):
+        raise Problem("layer_names lists a layer twice")
     if _TOP_LEVEL not in layers and structure.has(structure.root, _TOP_LEVEL):
         layers = [*layers, _TOP_LEVEL]
     found: dict[str, dict[int, Dataset]] = {}

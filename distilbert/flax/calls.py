@@ -49,7 +49,9 @@ def as_array(value: Any) -> Any:
     try:
         array = np.asarray(value)
     except ValueError:
-        raise InputError("inputs: expected arrays or rectangular lists, found a list of unequal rows; pad them") from None
+        raise InputError(
+            "inputs: expected arrays or rectangular lists, found a list of unequal rows; pad them"
+        ) from None
     if array.dtype.kind not in "biuf":
         raise InputError(f"inputs: expected arrays or lists of numbers, found {type(value).__name__} ({array.dtype})")
     return array

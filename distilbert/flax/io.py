@@ -46,6 +46,13 @@ class PreTrainedModel(PreTrained, nnx.Module):
 
     A model is a Flax NNX module, and so a pytree of its parameters. It can also be called as Linen models are, with the
     parameters given apart (`params`). It holds no random state: dropout takes its key from the call.
+
+    Every class is made from a config, with these options:
+
+        seed: of the new values, which are the same in every framework; default 0.
+        dtype: float type of the parameters and the computation; default float32.
+        _do_init: False for a model without values, to be called with `params`.
+        input_shape: accepted for code written for Linen models, and ignored: no shape depends on it.
     """
 
     backend: ClassVar[str] = "flax"
@@ -78,7 +85,9 @@ class PreTrainedModel(PreTrained, nnx.Module):
 
     # Values.
 
-    def initialize(self, seed: int | None, dtype: Any, _do_init: bool) -> None:
+    def initialize(
+        self, seed: int | None, dtype: Any = "float32", input_shape: Any = None, _do_init: bool = True
+    ) -> None:
         """Draw the values of this class's own layers (unless `_do_init` is false), and set the attention kernel."""
         empty = [variable for variable in variables(self).values() if is_empty(variable)]
         empty_values(empty, float_type(dtype))
@@ -132,9 +141,7 @@ class PreTrainedModel(PreTrained, nnx.Module):
     @property
     def params_shape_tree(self) -> dict[str, Any]:
         """Shape and float type of every parameter, nested as in `params`."""
-        return nested(
-            {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in variables(self).items()}
-        )
+        return nested({name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in variables(self).items()})
 
     def with_params(self, params: Params) -> Self:
         """A model like this one that holds `params`; works under jit and grad, and leaves this one as it is."""

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
 
+from distilbert.reference import LAYER_NORM_EPS
+
 
 class Linear(nnx.Module):
     """x (..., in) -> (..., out)."""
@@ -29,17 +31,15 @@ class Linear(nnx.Module):
         return add_bias(x @ self.kernel[...], self.bias[...])
 
 
-class Embed(nnx.Module):
+class Embedding(nnx.Module):
     """Rows of a table by ids (...): (..., D). An id out of range gives the nearest row.
 
     The row `padding_idx` gets no gradient, and with `trained=False` none does; then the table is a plain Variable, so
     that optimisers over `nnx.Param` leave it alone.
     """
 
-    def __init__(
-        self, num_embeddings: int, features: int, *, padding_idx: int | None = None, trained: bool = True
-    ) -> None:
-        self.embedding = empty_parameter(num_embeddings, features, kind=nnx.Param if trained else nnx.Variable)
+    def __init__(self, num_embeddings: int, dim: int, *, padding_idx: int | None = None, trained: bool = True) -> None:
+        self.embedding = empty_parameter(num_embeddings, dim, kind=nnx.Param if trained else nnx.Variable)
         self.padding_idx = padding_idx
         self.trained = trained
 
@@ -61,16 +61,15 @@ class Embed(nnx.Module):
 class LayerNorm(nnx.Module):
     """x (..., D) with mean 0 and variance 1 along D, in float32 or better, then scaled and shifted."""
 
-    def __init__(self, features: int, *, epsilon: float) -> None:
-        self.scale = empty_parameter(features)
-        self.bias = empty_parameter(features)
-        self.epsilon = epsilon
+    def __init__(self, dim: int) -> None:
+        self.scale = empty_parameter(dim)
+        self.bias = empty_parameter(dim)
 
     def __call__(self, x: Array) -> Array:
         wide = at_least_float32(x)
         centered = wide - wide.mean(-1, keepdims=True)
         variance = jnp.square(centered).mean(-1, keepdims=True)
-        normal = centered / jnp.sqrt(variance + self.epsilon)
+        normal = centered / jnp.sqrt(variance + LAYER_NORM_EPS)
         scale = jnp.expand_dims(at_least_float32(self.scale[...]), range(x.ndim - 1))
         return add_bias(normal * scale, at_least_float32(self.bias[...])).astype(x.dtype)
 

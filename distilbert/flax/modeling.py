@@ -22,28 +22,28 @@ from distilbert.flax.activations import ACTIVATIONS
 from distilbert.flax.attention import IMPLEMENTATIONS, additive_mask, eager
 from distilbert.flax.calls import bounds, model_call
 from distilbert.flax.io import PreTrainedModel
-from distilbert.flax.layers import Dropout, Embed, LayerNorm, Linear, dropout_function, subkey
+from distilbert.flax.layers import Dropout, Embedding, LayerNorm, Linear, dropout_function, subkey
 from distilbert.flax.params import Params
 from distilbert.inputs import check_call
 from distilbert.outputs import BaseModelOutput
-from distilbert.reference import LAYER_NORM_EPS
 
 
 class Embeddings(nnx.Module):
     """Words plus positions, normalised."""
 
     def __init__(self, config: DistilBertConfig) -> None:
-        trained = not config.sinusoidal_pos_embds
-        self.word_embeddings = Embed(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
-        self.position_embeddings = Embed(config.max_position_embeddings, config.dim, trained=trained)
-        self.LayerNorm = LayerNorm(config.dim, epsilon=LAYER_NORM_EPS)
+        self.word_embeddings = Embedding(config.vocab_size, config.dim, padding_idx=config.pad_token_id)
+        self.position_embeddings = Embedding(
+            config.max_position_embeddings, config.dim, trained=not config.sinusoidal_pos_embds
+        )
+        self.LayerNorm = LayerNorm(config.dim)
         self.dropout = Dropout(config.dropout)
 
     def __call__(
         self, input_ids: Array | None, inputs_embeds: Array | None, position_ids: Array, dropout_rng: Array | None
     ) -> Array:
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, D)
-        positions = self.position_embeddings(position_ids)  # (B or 1, T, D)
+        positions = self.position_embeddings(jnp.atleast_2d(position_ids))  # (B or 1, T, D)
         hidden = self.LayerNorm(jnp.asarray(words, positions.dtype) + positions)  # (B, T, D)
         return self.dropout(hidden, dropout_rng)  # (B, T, D)
 
@@ -107,9 +107,9 @@ class TransformerBlock(nnx.Module):
 
     def __init__(self, config: DistilBertConfig, layer: int) -> None:
         self.attention = MultiHeadSelfAttention(config, layer)
-        self.sa_layer_norm = LayerNorm(config.dim, epsilon=LAYER_NORM_EPS)
+        self.sa_layer_norm = LayerNorm(config.dim)
         self.ffn = FFN(config)
-        self.output_layer_norm = LayerNorm(config.dim, epsilon=LAYER_NORM_EPS)
+        self.output_layer_norm = LayerNorm(config.dim)
 
     def __call__(
         self,
@@ -176,28 +176,11 @@ class DistilBertModel(PreTrainedModel):
 
     task = "encoder"
 
-    def __init__(
-        self,
-        config: DistilBertConfig,
-        *,
-        seed: int | None = None,
-        dtype: Any = "float32",
-        input_shape: Any = None,
-        _do_init: bool = True,
-    ) -> None:
-        """Make a model with new values.
-
-        Args:
-            config: what it is made of.
-            seed: of the values; the same seed gives the same values in every framework. Default 0.
-            dtype: float type of the parameters and the computation.
-            input_shape: accepted for code written for Linen models, and ignored: shapes follow from the config.
-            _do_init: False for a model without values, to be called with `params`.
-        """
+    def __init__(self, config: DistilBertConfig, *, seed: int | None = None, **options: Any) -> None:
         super().__init__(config)
         self.embeddings = Embeddings(config)
         self.transformer = Transformer(config)
-        self.initialize(seed, dtype, _do_init)
+        self.initialize(seed, **options)
 
     @model_call
     def __call__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from distilbert.errors import InputError
 Array = NDArray[Any]
 
 _TINY = float(np.finfo(np.float64).tiny)
+_GRADIENT = "gradient "
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Measurement:
         backend: short name of the framework.
         layer: what was compared, as named by `layers_of_output` or `layers_of_gradients`.
         call: the name of the sample call.
-        error: relative to the largest value; infinite where a value is not finite.
+        error: relative to the largest value; infinite where a value is not finite, or missing.
         bound: the largest error accepted.
     """
 
@@ -56,16 +57,13 @@ def relative_error(found: Any, expected: Any) -> float:
         raise InputError(f"values to compare: expected shape {expected.shape}, found {found.shape}")
     if not found.size:
         return 0.0
-    with np.errstate(invalid="ignore", over="ignore"):
+    with np.errstate(all="ignore"):
         error = float(np.abs(found - expected).max() / max(np.abs(expected).max(), _TINY))
     return error if np.isfinite(error) else float("inf")
 
 
 def layers_of_output(output: Mapping[str, Any]) -> dict[str, Array]:
-    """The layers and outputs of a call in the order in which they are computed, in float64.
-
-    Names: `embeddings`, `layer 0 attention`, `layer 0`, ..., then the fields of the output.
-    """
+    """The layers and outputs of a call in float64: `embeddings`, `layer 0 attention`, `layer 0`, ..., `logits`, `loss`."""
     layers = {}
     for i, hidden in enumerate(output.get("hidden_states", ())):
         layers["embeddings" if i == 0 else f"layer {i - 1}"] = hidden
@@ -74,11 +72,11 @@ def layers_of_output(output: Mapping[str, Any]) -> dict[str, Array]:
     for name in output:
         if name not in ("hidden_states", "attentions"):
             layers[name.replace("_", " ")] = output[name]
-    return {name: np.asarray(layers[name], np.float64) for name in sorted(layers, key=_place)}
+    return {name: np.asarray(values, np.float64) for name, values in layers.items()}
 
 
 def layers_of_gradients(gradients: Mapping[str, Array]) -> dict[str, Array]:
-    """The gradients of each layer as one vector, in the order in which they are computed: the head's first.
+    """The gradients of each layer as one float64 vector: `gradient head`, `gradient layer 0`, `gradient embeddings`.
 
     One vector, because some gradients are zero but for rounding (those of `k_lin.bias` always, those of queries and
     keys with a single token), so that only the layer as a whole has a size to compare with.
@@ -86,35 +84,42 @@ def layers_of_gradients(gradients: Mapping[str, Array]) -> dict[str, Array]:
     groups: dict[str, list[Array]] = {}
     for name in sorted(gradients):
         groups.setdefault(_layer_of_tensor(name), []).append(np.asarray(gradients[name], np.float64).reshape(-1))
-    order = sorted(groups, key=_place, reverse=True)
-    return {f"{layer} gradient": np.concatenate(groups[layer]) for layer in order}
+    return {_GRADIENT + layer: np.concatenate(values) for layer, values in groups.items()}
 
 
 def measure(
-    found: Mapping[str, Array],
-    expected: Mapping[str, Array],
-    *,
-    backend: str,
-    call: str,
-    bound: float,
-    finite_only: bool = False,
+    found: Mapping[str, Array], expected: Mapping[str, Array], *, backend: str, call: str, bound: float
 ) -> list[Measurement]:
-    """The error of every layer in `found`; with `finite_only`, 0 where all is finite."""
-    against = found if finite_only else expected
+    """The error of every layer in `expected`; infinite where it is missing or of another shape in `found`."""
     return [
-        Measurement(backend, layer, call, relative_error(values, against[layer]), bound)
-        for layer, values in found.items()
+        Measurement(backend, layer, call, _error(found.get(layer), values), bound)
+        for layer, values in expected.items()
     ]
 
 
-def worst(measurements: Iterable[Measurement]) -> list[Measurement]:
-    """Of each layer and framework only the largest error; layers in the order of computation."""
+def worst(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
+    """Of each layer and framework the largest error, in the order in which a model computes them."""
     largest: dict[tuple[str, str], Measurement] = {}
     for found in measurements:
-        key = (found.backend, found.layer)
-        known = largest.get(key, found)
-        largest[key] = known if known.error >= found.error else replace(found)
-    return list(largest.values())
+        known = largest.setdefault((found.backend, found.layer), found)
+        if found.error > known.error:
+            largest[found.backend, found.layer] = found
+    return tuple(sorted(largest.values(), key=lambda found: place(found.layer)))
+
+
+def place(layer: str) -> tuple[int, int, bool]:
+    """Where in the computation a layer stands: inputs first, gradients last and backwards."""
+    if layer.startswith(_GRADIENT):
+        stage, number, later = place(layer.removeprefix(_GRADIENT))
+        return 10 - stage, -number, later
+    numbered = re.match(r"layer (\d+)", layer)
+    if numbered:
+        return 1, int(numbered[1]), not layer.endswith("attention")
+    return (0, 0, False) if layer == "embeddings" else (2, 0, layer == "loss")
+
+
+def _error(found: Array | None, expected: Array) -> float:
+    return float("inf") if found is None or found.shape != expected.shape else relative_error(found, expected)
 
 
 def _layer_of_tensor(name: str) -> str:
@@ -122,13 +127,3 @@ def _layer_of_tensor(name: str) -> str:
         return "head"
     numbered = re.search(r"transformer\.layer\.(\d+)\.", name)
     return f"layer {numbered[1]}" if numbered else "embeddings"
-
-
-def _place(layer: str) -> tuple[int, int, bool]:
-    """Where in the computation a layer stands."""
-    if layer == "embeddings":
-        return 0, 0, False
-    numbered = re.match(r"layer (\d+)", layer)
-    if numbered:
-        return 1, int(numbered[1]), not layer.endswith("attention")
-    return 2, 0, layer == "loss"

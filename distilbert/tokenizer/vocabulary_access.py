@@ -78,6 +78,11 @@ class Vocabulary:
     def __bool__(self) -> bool:
         return True
 
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in ("name_or_path", "vocab_size", "model_max_length")}
+        shown |= {"added_tokens": len(self) - self.vocab_size, "do_lower_case": self.do_lower_case}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
     def check_fits(self, vocab_size: int) -> None:
         """Raise TokenizerError if there are ids for which a model of this `vocab_size` has no embedding."""
         if len(self) > vocab_size:
@@ -214,15 +219,16 @@ class Vocabulary:
             ]
             or check_arguments(given)
         )
-        values = cast("list[Token]", list(given.pop(ADDITIONAL, [])))
-        additional = [to_token(value, special=True) for value in values]
+        fresh = [to_token(token, special=True) for token in cast("list[Token]", given.get(ADDITIONAL, []))]
         if not replace_additional_special_tokens:
-            additional = [token for token in additional if token.content not in self.additional_special_tokens]
-        named = {name: to_token(cast(Token, value), special=True) for name, value in given.items()}
-        count = self.add_tokens([*named.values(), *additional], special_tokens=True)
+            fresh = [token for token in fresh if token.content not in self.additional_special_tokens]
+        named = {name: to_token(cast(Token, value), special=True) for name, value in given.items() if name != ADDITIONAL}
+        # In the order given: that is the order of new ids.
+        in_order = [fresh if name == ADDITIONAL else [named[name]] for name in given]
+        count = self.add_tokens([token for tokens in in_order for token in tokens], special_tokens=True)
         self._set_special_tokens(named)
-        if additional:
-            self._additional = ([] if replace_additional_special_tokens else self._additional) + additional
+        if fresh:
+            self._additional = fresh if replace_additional_special_tokens else self._additional + fresh
         return count
 
     def convert_tokens_to_ids(self, tokens: str | Iterable[str]) -> Any:

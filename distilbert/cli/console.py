@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands write and how it looks: tables and JSON to standard output, everything else to standard error.
+
+Rich is imported only when something is drawn with it, so that `--version`, `--json` and errors cost nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+_WIDE = 10_000  # columns where there is no terminal: a path that a script reads is never broken or cut
+
+
+def show(*renderables: RenderableType) -> None:
+    """Print to standard output, as wide as the terminal; without colours and line breaks into a file or a pipe."""
+    console = _console(sys.stdout)
+    for renderable in renderables:
+        console.print(renderable)
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON to standard output."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def say(kind: str, message: str) -> None:
+    """Print `kind: message` to standard error, whole and unwrapped; the kind is `error`, `warning` or a heading."""
+    colour = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}.get(kind, typer.colors.CYAN)
+    plain = False if os.environ.get("NO_COLOR") else None
+    typer.secho(f"{kind}:", err=True, nl=False, fg=colour, bold=True, color=plain)
+    typer.echo(f" {message}", err=True)
+
+
+def fact_table(facts: Sequence[tuple[str, str]]) -> Table:
+    """Two columns without lines: what, and its value. Values may hold anything, markup is not looked for."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(value))
+    return table
+
+
+def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | RenderableType]]) -> Table:
+    """A titled table; the first column is text, the others are numbers or short words and stand on the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(Text(column), justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
+@contextmanager
+def working(message: str) -> Iterator[None]:
+    """Say on the terminal, for as long as it takes, what is being done; nothing where there is no terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with _console(sys.stderr).status(message):
+        yield
+
+
+def size(nbytes: int) -> str:
+    """Bytes for a reader: `4.8 MB`."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= scale:
+            return f"{nbytes / scale:.1f} {unit}"
+    return f"{nbytes} B"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def _console(stream: Any) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, width=None if stream.isatty() else _WIDE)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments and options that several commands have, described once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+
+def checked(parse: Callable[[str], Any]) -> Callable[[str | None], Any]:
+    """A callback for an option whose text `parse` turns into a value or refuses with a ValueError: wrong usage."""
+
+    def callback(text: str | None) -> Any:
+        if text is None:
+            return None
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return callback
+
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="SRC", help="Folder, weights file, or hub repository (org/name or org/name@revision).", show_default=False
+    ),
+]
+Variant = Annotated[
+    str | None, typer.Option(help="Read the weights called model.VARIANT.safetensors and so on, as in fp16.")
+]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub repository.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

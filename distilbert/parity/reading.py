@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint read once, whole, for comparison, with the digests of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from distilbert import hub
+from distilbert.config import CONFIG_NAME
+from distilbert.convert import open_checkpoint
+from distilbert.convert.loading import load_for_task
+from distilbert.convert.tensor import Array
+from distilbert.errors import FileError
+from distilbert.initialization import initial_tensors
+from distilbert.loading import find_task
+from distilbert.parity.report import Subject
+
+
+@dataclass(frozen=True)
+class ReadCheckpoint:
+    """What a checkpoint is, and its tensors by canonical name."""
+
+    subject: Subject
+    tensors: dict[str, Array]
+
+
+def read_checkpoint(source: str | os.PathLike[str], task: str | None = None) -> ReadCheckpoint:
+    """Read a checkpoint in any format as the model of `task`, or as what it is.
+
+    Raises:
+        InputError: the task is unknown.
+        WeightsError, ConfigError, FileError, HubError: it cannot be read, or does not fit the task.
+    """
+    path = hub.resolve(source)
+    checkpoint = open_checkpoint(path)
+    task = find_task(task) if task else checkpoint.task
+    loaded = load_for_task(path, task)
+    stored = {name: tensor.load() for name, tensor in loaded.tensors.items()}
+    tensors = {**initial_tensors(loaded.config, loaded.absent, 0), **stored}
+    files = {checkpoint.weights.parent / CONFIG_NAME, checkpoint.weights, *checkpoint.files}
+    subject = Subject(
+        name=os.fspath(source),
+        task=task,
+        format=checkpoint.format.name,
+        config=loaded.config,
+        parameters=sum(values.size for values in tensors.values()),
+        files={file.name: _digest(file) for file in files},
+    )
+    return ReadCheckpoint(subject, tensors)
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from None
