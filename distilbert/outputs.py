@@ -7,6 +7,7 @@ compiled functions. Field order is the order of the tuple form.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 
@@ -14,12 +15,14 @@ class ModelOutput(dict[str, Any]):
     """A dict whose fields are also attributes, and items by position; a field given as None is absent.
 
     `output.loss` is None when there is no loss; `output["loss"]` is then a KeyError. `output[0]` is the first field
-    that is present, and `output[:2]` a tuple of the first two.
+    that is present, and `output[:2]` a tuple of the first two. Like any dict it can be made from pairs, as TensorFlow
+    does when a compiled function returns one.
     """
 
     FIELDS: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, pairs: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **fields: Any) -> None:
+        fields = {**dict(pairs), **fields}
         unknown = [name for name in fields if name not in self.FIELDS]
         if unknown:
             raise TypeError(f"{type(self).__name__} has no field {', '.join(unknown)}; it has {', '.join(self.FIELDS)}")

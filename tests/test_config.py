@@ -127,8 +127,15 @@ def test_all_problems_at_once():
     with pytest.raises(ConfigError) as caught:
         DistilBertConfig(n_layer=2, dim=0, dropout=1.5, activation="swoosh", id2label={1: "a"}, tie_word_embeddings=1)
     message = str(caught.value)
-    for part in ("n_layer: unknown field; did you mean n_layers?", "dim: expected", "dropout: expected a rate",
-                 "activation: expected one of", "id2label: expected the ids", "tie_word_embeddings: expected true"):  # fmt: skip
+    parts = (
+        "n_layer: unknown field; did you mean n_layers?",
+        "dim: expected",
+        "dropout: expected a rate",
+        "activation: expected one of",
+        "id2label: expected the ids",
+        "tie_word_embeddings: expected true",
+    )
+    for part in parts:
         assert part in message
     assert "6 problems" in message
 

@@ -108,7 +108,7 @@ def _warnings_as_lines() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = show
+            warnings.showwarning = show  # type: ignore[assignment]  # the rest of its arguments is a place in the code
             yield
     finally:
         logger.removeHandler(handler)

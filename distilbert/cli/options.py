@@ -26,11 +26,14 @@ def checked(parse: Callable[[str], Any]) -> Callable[[str | None], Any]:
 Source = Annotated[
     str,
     typer.Argument(
-        metavar="SRC", help="Folder, weights file, or hub repository (org/name or org/name@revision).", show_default=False
+        metavar="SRC",
+        help="Folder, weights file, or hub repository (org/name or org/name@revision).",
+        show_default=False,
     ),
 ]
 Variant = Annotated[
-    str | None, typer.Option(help="Read the weights called model.VARIANT.safetensors and so on, as in fp16.")
+    str | None,
+    typer.Option(metavar="NAME", help="Read the weights called model.NAME.safetensors and so on, as in fp16."),
 ]
-Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub repository.")]
+Revision = Annotated[str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a hub repository.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

@@ -64,7 +64,8 @@ _CLASSES = {
     "DistilBertForPreTraining": "DistilBertForMaskedLM",
     "DistilBertLMHeadModel": "DistilBertForMaskedLM",
 }
-_POOLED = ("sequence-classification", "multiple-choice")
+
+POOLED_TASKS = ("sequence-classification", "multiple-choice")  # whose head BERT and DistilBERT compute differently
 
 
 def is_bert(config: Mapping[str, Any], names: Iterable[str]) -> bool:
@@ -98,13 +99,13 @@ def fold_config(data: Mapping[str, Any], origin: str) -> dict[str, Any]:
 
 
 def fold_tensors(
-    tensors: Mapping[str, StoredTensor], architectures: Iterable[str], origin: str
+    tensors: Mapping[str, StoredTensor], config: Mapping[str, Any], origin: str
 ) -> tuple[dict[str, StoredTensor], str | None]:
     """A BERT's tensors under DistilBERT's names, and why its head cannot be used, if it cannot.
 
     Args:
         tensors: by canonical name, as BERT spells it; those without a place keep their names.
-        architectures: what the config says the model is, in DistilBERT's class names.
+        config: what `fold_config` returned.
         origin: names the file in errors.
 
     Raises:
@@ -121,20 +122,19 @@ def fold_tensors(
     positions = folded.get(spec.POSITION_EMBEDDINGS)
     if positions is not None:
         folded[spec.POSITION_EMBEDDINGS] = _add_first_row(positions, token_types, origin)
-    if not _classifies_pooled(bare, architectures):
+    if not _classifies_pooled(bare, config.get("architectures")):
         return folded, None
     without_head = {name: tensor for name, tensor in folded.items() if not name.startswith("classifier.")}
     return without_head, "BERT's classifier reads a pooled token (tanh), DistilBERT's has a pre-classifier (ReLU)"
 
 
-def _classifies_pooled(names: Iterable[str], architectures: Iterable[str]) -> bool:
+def _classifies_pooled(names: Iterable[str], architectures: object) -> bool:
     """Whether the classifier is one of whole texts; that of tokens has the same name, so the config decides."""
     if not any(name.startswith("classifier.") for name in names):
         return False
-    for name in architectures:
-        for task in ("token-classification", *_POOLED):
-            if name == spec.TASKS[task].class_name:
-                return task in _POOLED
+    for task in ("token-classification", *POOLED_TASKS):
+        if isinstance(architectures, list) and spec.TASKS[task].class_name in architectures:
+            return task in POOLED_TASKS
     return any(name.startswith("pooler.") for name in names)
 
 

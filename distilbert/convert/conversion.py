@@ -6,18 +6,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from distilbert import hub
+from distilbert import hub, spec
 from distilbert.checkpoint_files import TOKENIZER_FILES
-from distilbert.convert.checkpoint import Checkpoint, open_checkpoint, same_bits
+from distilbert.convert.arrays import same_bits
+from distilbert.convert.bert import POOLED_TASKS
+from distilbert.convert.checkpoint import Checkpoint, open_checkpoint
+from distilbert.convert.finite import all_finite
 from distilbert.convert.fitting import Fit
-from distilbert.convert.tensor import StoredTensor
-from distilbert.convert.writing import find_format, write_checkpoint
-from distilbert.errors import WeightsError, describe
+from distilbert.convert.tensor import Array, StoredTensor
+from distilbert.convert.writing import find_format, parse_size, write_checkpoint
+from distilbert.errors import InputError, WeightsError, describe
 from distilbert.files import check_new_folder, check_regular_file, staged_folder
 
 Progress = Callable[[str, int], None]  # what is done ("write" or "verify"), and how many bytes of it
@@ -28,6 +29,11 @@ class Conversion:
     """What a conversion read and wrote.
 
     Attributes:
+        source: what was read.
+        task: which of the six models was written.
+        files: names of what was written.
+        tensors: how many there are.
+        nbytes: size of all their values.
         not_finite: names of tensors that hold NaN or infinity, in the source and so in the result.
     """
 
@@ -62,57 +68,68 @@ def convert(
         progress: called with ("write" or "verify", bytes done since the last call).
 
     Raises:
+        InputError: `to`, `task` or `max_shard_size` is none of these.
         WeightsError, ConfigError, FileError, HubError: nothing has been written.
     """
-    row = find_format(to)
-    target = Path(target)
+    row, limit, target = find_format(to), parse_size(max_shard_size), Path(target)
     check_new_folder(target)
     checkpoint = open_checkpoint(hub.resolve(source, variant=variant, revision=revision), variant)
     checkpoint = checkpoint.with_settled_projector()
-    task = task or checkpoint.task
-    found = _fit(checkpoint, task)
+    found = _fit(checkpoint, _task(task) if task else None)
     with staged_folder(target) as staging:
         counted = {name: _counted(tensor, progress) for name, tensor in found.tensors.items()}
-        files = write_checkpoint(
-            staging, checkpoint.config, task, counted, format=row.name, max_shard_size=max_shard_size
-        )
+        files = write_checkpoint(staging, checkpoint.config, found.task, counted, format=row.name, max_shard_size=limit)
         _copy_tokenizer(checkpoint.weights.parent, staging)
-        not_finite = _verify(found, files[0], task, progress)
+        not_finite = _verify(found, files[0], progress)
         names = tuple(sorted(path.name for path in staging.iterdir()))
     nbytes = sum(tensor.nbytes for tensor in found.tensors.values())
-    return Conversion(checkpoint, task, names, len(found.tensors), nbytes, tuple(not_finite))
+    return Conversion(checkpoint, found.task, names, len(found.tensors), nbytes, tuple(not_finite))
 
 
-def _fit(checkpoint: Checkpoint, task: str) -> Fit:
-    found = checkpoint.fit(checkpoint.config, task)
-    if checkpoint.obstacle and any(not name.startswith("distilbert.") for name in checkpoint.tensors):
-        raise WeightsError(
-            f"{checkpoint.weights}: cannot be converted with its head: {checkpoint.obstacle}; "
-            "task encoder converts the rest"
-        )
+def _task(name: str) -> str:
+    try:
+        return spec.find_task(name).name
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def _fit(checkpoint: Checkpoint, task: str | None) -> Fit:
+    """What will be written; WeightsError if something is wrong, or would be lost without being asked for."""
+    if task is None or task in POOLED_TASKS:
+        checkpoint.check_head("task 'encoder' converts the rest")
+    found = checkpoint.fit(checkpoint.config, task or checkpoint.task)
     if not found.is_exact:
-        raise found.error(str(checkpoint.weights), task, checkpoint.config)
+        raise found.error(str(checkpoint.weights))
+    if task is None and found.aside:
+        raise WeightsError(
+            f"{checkpoint.weights}: has more than the head of {spec.TASKS[found.task].class_name}: "
+            f"{', '.join(found.aside)}; name the task to convert to leave the rest behind"
+        )
     return found
 
 
 def _counted(tensor: StoredTensor, progress: Progress) -> StoredTensor:
-    def load() -> np.ndarray:  # type: ignore[type-arg]
+    def load() -> Array:
         progress("write", tensor.nbytes)
         return tensor.load()
 
-    return StoredTensor(tensor.name, tensor.shape, tensor.dtype, load)
+    return replace(tensor, load=load)
 
 
-def _verify(found: Fit, written: Path, task: str, progress: Progress) -> list[str]:
-    """Read the result back as any user would; WeightsError unless it equals the source bit by bit."""
+def _verify(found: Fit, written: Path, progress: Progress) -> list[str]:
+    """Read the result back as any user would; WeightsError unless it equals the source bit by bit.
+
+    Returns:
+        Names of tensors that hold NaN or infinity.
+    """
     result = open_checkpoint(written)
-    again = result.fit(result.config, task).tensors
+    again = result.fit(result.config, found.task).tensors
     different, not_finite = [], []
     for name, tensor in found.tensors.items():
         values = tensor.load()
         if name not in again or not same_bits(again[name].load(), values):
             different.append(name)
-        if not np.isfinite(values.min()) or not np.isfinite(values.max()):
+        if not all_finite(values):
             not_finite.append(name)
         progress("verify", tensor.nbytes)
     if different:

@@ -35,7 +35,7 @@ class Format:
     @property
     def codec(self) -> Codec:
         """The codec, imported only when a file of this format is read or written."""
-        return importlib.import_module(f"distilbert.convert.{self.module}")  # type: ignore[return-value]
+        return importlib.import_module(f"distilbert.convert.{self.module}")
 
     @property
     def index_name(self) -> str:

@@ -28,6 +28,7 @@ from distilbert.convert.hdf5_messages import (
 from distilbert.convert.raw import Dtype, Problem, checked_shape, nbytes_of, read_exactly, shown, size_of
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+TOP_LEVEL = "top_level_model_weights"  # a group beside the layers, for weights of the model itself
 
 _BUDGET = 8 * 1024 * 1024  # bytes; the structure of a DistilBERT has 150 KB
 _COST = 64  # bytes that each access costs at least

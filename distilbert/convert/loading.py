@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from dataclasses import dataclass, replace
@@ -11,18 +10,24 @@ from typing import Any
 
 from distilbert import hub, spec
 from distilbert.config import DistilBertConfig
+from distilbert.convert.bert import POOLED_TASKS
 from distilbert.convert.checkpoint import Checkpoint, open_checkpoint
 from distilbert.convert.fitting import Fit
 from distilbert.convert.tensor import StoredTensor
-from distilbert.errors import WeightsError
 from distilbert.spec import TensorSpec
-
-logger = logging.getLogger("distilbert")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checkpoint seen as one model class: its config, the tensors to read, and those to draw anew."""
+    """A checkpoint seen as one model class.
+
+    Attributes:
+        config: of the model.
+        tensors: what to read, by the model's names.
+        absent: what to draw anew, because the checkpoint does not have it.
+        dtype: float type of the file.
+        fit: the comparison that led to this.
+    """
 
     config: DistilBertConfig
     tensors: dict[str, StoredTensor]
@@ -55,35 +60,31 @@ def load_for_task(
 
     Raises:
         WeightsError: lists every tensor that does not fit.
+        ConfigError, FileError, HubError: as their names say.
     """
     source = {name: options.pop(name) for name in hub.OPTIONS if name in options}
     path = hub.resolve(name_or_path, variant=variant, **source)
     checkpoint = open_checkpoint(path, variant, config)
     if options:
-        checkpoint = _with_changes(checkpoint, options)
+        checkpoint = replace(checkpoint, config=checkpoint.config.replace(**options))
+    if task in POOLED_TASKS and strict:
+        checkpoint.check_head("task 'encoder' reads the rest, strict=False draws a new head")
     if task == "masked-lm" or spec.PREFIX + spec.WORD_EMBEDDINGS not in checkpoint.tensors:
         checkpoint = checkpoint.with_settled_projector()
     found = checkpoint.fit(checkpoint.config, task)
-    absent = _accept(checkpoint, found, task, strict, ignore_mismatched_sizes)
+    absent = _accept(checkpoint, found, strict, ignore_mismatched_sizes)
     return Loaded(checkpoint.config, found.tensors, absent, checkpoint.dtype, found)
 
 
-def _with_changes(checkpoint: Checkpoint, changes: dict[str, Any]) -> Checkpoint:
-    return replace(checkpoint, config=checkpoint.config.replace(**changes))
-
-
-def _accept(
-    checkpoint: Checkpoint, found: Fit, task: str, strict: bool, ignore_mismatched_sizes: bool
-) -> list[TensorSpec]:
+def _accept(checkpoint: Checkpoint, found: Fit, strict: bool, ignore_mismatched_sizes: bool) -> list[TensorSpec]:
     """The tensors that will be drawn anew, each named in a warning; WeightsError if that is not wanted."""
     origin = str(checkpoint.weights)
-    if checkpoint.obstacle and task in ("sequence-classification", "multiple-choice"):
-        raise WeightsError(f"{origin}: cannot be read as {spec.TASKS[task].class_name}: {checkpoint.obstacle}")
-    new_head = _is_new_head(checkpoint.config, found, task)
     wrong = found.not_float or (found.mismatched and not ignore_mismatched_sizes)
-    incomplete = found.unexpected or (found.missing and not new_head)
+    incomplete = found.unexpected or (found.missing and not found.lacks_head)
     if wrong or (strict and incomplete):
-        raise found.error(origin, task, checkpoint.config, _hint(checkpoint, found))
+        raise found.error(origin, _hints(checkpoint, found, ignore_mismatched_sizes))
+    if found.unexpected:
+        warnings.warn(f"{origin}: not used, no place for it: {', '.join(found.unexpected)}", stacklevel=4)
     absent = [*found.missing, *(tensor for tensor, _ in found.mismatched)]
     if absent:
         names = ", ".join(tensor.name for tensor in absent)
@@ -91,14 +92,12 @@ def _accept(
     return absent
 
 
-def _is_new_head(config: DistilBertConfig, found: Fit, task: str) -> bool:
-    """Whether exactly a whole head is missing that the checkpoint never claimed to have: a pretrained encoder."""
-    claimed = spec.TASKS[task].class_name in (config.architectures or ())
-    present = any(spec.is_head_tensor(name) for name in found.tensors)
-    return not claimed and not present and all(spec.is_head_tensor(tensor.name) for tensor in found.missing)
-
-
-def _hint(checkpoint: Checkpoint, found: Fit) -> str:
-    if found.mismatched and not (found.missing or found.unexpected):
-        return "ignore_mismatched_sizes=True draws these tensors anew"
-    return f"the checkpoint looks like {spec.TASKS[checkpoint.task].class_name}"
+def _hints(checkpoint: Checkpoint, found: Fit, ignore_mismatched_sizes: bool) -> list[str]:
+    hints = []
+    if checkpoint.task != found.task:
+        hints.append(f"the checkpoint is a {spec.TASKS[checkpoint.task].class_name}")
+    if found.mismatched and not ignore_mismatched_sizes:
+        hints.append("ignore_mismatched_sizes=True draws the tensors of another shape anew")
+    if found.missing or found.unexpected:
+        hints.append("strict=False loads what fits and draws the rest anew")
+    return hints

@@ -52,16 +52,15 @@ def read(path: Path) -> StoredFile:
         FileError: the file cannot be read.
     """
     with open_binary(path) as stream:
-        size = size_of(stream)
-        head = read_exactly(stream, min(size, PICKLE_LIMIT))
+        head = read_exactly(stream, 64)
     try:
         if head.startswith(b"PK\x03\x04"):
             return _read_archive(path)
         if head.startswith(b"\x80") and _MAGIC in head[:32]:
-            return _read_stream(path, head, size)
+            return _read_stream(path)
     except Problem as problem:
         raise WeightsError(f"{path}: {problem}") from None
-    raise wrong_format(path, "a file of torch.save", head[:64])
+    raise wrong_format(path, "a file of torch.save", head)
 
 
 def write(
@@ -140,7 +139,10 @@ def _content(path: Path, record: Record) -> bytes:
     return content
 
 
-def _read_stream(path: Path, head: bytes, size: int) -> StoredFile:
+def _read_stream(path: Path) -> StoredFile:
+    with open_binary(path) as stream:
+        size = size_of(stream)
+        head = read_exactly(stream, min(size, PICKLE_LIMIT))
     magic = unpickle(head)
     version = unpickle(head, magic.end)
     system = unpickle(head, version.end)

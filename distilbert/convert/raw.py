@@ -180,8 +180,8 @@ def fill(stream: FileIO, buffer: memoryview) -> int:
 
 def read_exactly(stream: FileIO, nbytes: int) -> bytes:
     """The next bytes of a file, or fewer at its end."""
-    buffer = bytearray(nbytes)
-    return bytes(buffer[: fill(stream, memoryview(buffer))])
+    buffer = np.empty(nbytes, np.uint8)
+    return buffer[: fill(stream, buffer.data)].tobytes()
 
 
 def check_tensors(path: Path, tensors: Sequence[StoredTensor], dtypes: Collection[Dtype], kind: str) -> None:

@@ -62,7 +62,9 @@ def check_crc(path: Path, record: Record) -> None:
         while left and (count := fill(stream, buffer[: min(BLOCK, left)])):
             crc = zlib.crc32(buffer[:count], crc)
             left -= count
-    if left or crc != record.crc:
+    if left:
+        raise WeightsError(f"{path}: truncated while it was in use")
+    if crc != record.crc:
         raise WeightsError(f"{path}: {shown(record.name)}: damaged: its checksum (CRC-32) does not match its bytes")
 
 

@@ -14,13 +14,11 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-import h5py  # type: ignore[import-untyped]
 import numpy as np
 
-from distilbert.convert.hdf5_structure import SIGNATURE, Dataset, Structure
+from distilbert.convert.hdf5_structure import SIGNATURE, TOP_LEVEL, Dataset, Structure
 from distilbert.convert.raw import (
     BLOCK,
-    Dtype,
     Problem,
     blocks,
     check_tensors,
@@ -34,13 +32,9 @@ from distilbert.convert.raw import (
     shown,
     wrong_format,
 )
-from distilbert.convert.tensor import BFLOAT16, FLOAT_DTYPES, Array, StoredFile, StoredTensor
+from distilbert.convert.tensor import FLOAT_DTYPES, Array, StoredFile, StoredTensor
 from distilbert.errors import WeightsError
 
-_BACKEND = b"tensorflow"
-_KERAS_VERSION = b"2.15.0"  # the last Keras with this layout; nothing depends on it
-_TOP_LEVEL = "top_level_model_weights"
-_ATTRIBUTE_LIMIT = 64512  # bytes; Keras splits longer lists of names, HDF5 cannot hold them in one attribute
 _MAX_DATASETS = 20_000
 _DTYPES = {*FLOAT_DTYPES.values(), *(np.dtype(f"{sign}{size}") for sign in "iu" for size in (1, 2, 4, 8))}
 
@@ -75,6 +69,7 @@ def write(
     metadata: Mapping[str, str],
     model_name: str = "tf_distil_bert_model",
     sharded: bool = False,
+    repeated: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write a TensorFlow weights file, one tensor in memory at a time.
 
@@ -83,20 +78,19 @@ def write(
         tensors: what to write; the first component of a name is the name of its layer.
         metadata: dropped; the layout has no place for it.
         model_name: the model's own name, which Keras puts before the names of the weights.
-        sharded: use the layout of a shard.
+        sharded: use the layout of a shard, which has neither the model's name nor layers.
+        repeated: tensors that further layers list too: Keras repeats in a layer the weights of the layers it refers to,
+            and transformers warns of missing weights without them. They become links and take no space.
 
     Raises:
         WeightsError: a name is given twice or is also a folder of names, or the dtype is not a number.
     """
     check_tensors(path, tensors, _DTYPES, "tf_model.h5")
-    _check_names(path, tensors)
-    with h5py.File(path, "w", libver=("earliest", "v110"), alignment_threshold=4096, alignment_interval=64) as file:
-        if sharded:
-            _write_names(file, "layer_names", [tensor.name for tensor in tensors])
-            offsets = [_allocate(file, tensor.name, tensor) for tensor in tensors]
-        else:
-            offsets = _allocate_layers(file, tensors, model_name)
-    # The datasets have their place in the file now; filling it without HDF5 needs no second copy of a tensor.
+    repeated = repeated or {}
+    _check_names(path, tensors, repeated)
+    from distilbert.convert.hdf5_writer import allocate  # h5py is slow to import, and reading does without
+
+    offsets = allocate(path, tensors, None if sharded else model_name, repeated)
     with create_binary(path, "r+b") as stream:
         for tensor, offset in zip(tensors, offsets, strict=True):
             stream.seek(offset)
@@ -110,8 +104,8 @@ def _datasets(path: Path, structure: Structure) -> dict[str, dict[int, Dataset]]
         raise Problem("no attribute layer_names: not saved by Keras 2 (save_weights) or as a Hugging Face shard")
     if len(set(layers)) != len(layers):
         raise Problem("layer_names lists a layer twice")
-    if _TOP_LEVEL not in layers and structure.has(structure.root, _TOP_LEVEL):
-        layers = [*layers, _TOP_LEVEL]
+    if TOP_LEVEL not in layers and structure.has(structure.root, TOP_LEVEL):
+        layers = [*layers, TOP_LEVEL]
     found: dict[str, dict[int, Dataset]] = {}
     problems: list[str] = []
     for count, (name, group, below) in enumerate(_names(structure, layers)):
@@ -180,9 +174,10 @@ def _same_bytes(one: Array, other: Array) -> bool:
     return all(np.array_equal(left[start : start + BLOCK], right[start : start + BLOCK]) for start in steps)
 
 
-def _check_names(path: Path, tensors: Sequence[StoredTensor]) -> None:
+def _check_names(path: Path, tensors: Sequence[StoredTensor], repeated: Mapping[str, Sequence[str]]) -> None:
     names = {tensor.name for tensor in tensors}
-    problems = []
+    absent = {name for again in repeated.values() for name in again} - names
+    problems = [f"{shown(name)}: cannot be repeated in another layer, it is not among the tensors" for name in absent]
     for name in sorted(names):
         parts = name.split("/")
         if not all(part.strip(".") and part.isascii() and part.isprintable() for part in parts):
@@ -194,52 +189,3 @@ def _check_names(path: Path, tensors: Sequence[StoredTensor]) -> None:
         ]
     if problems:
         raise refuse(path, problems)
-
-
-def _allocate_layers(file: h5py.File, tensors: Sequence[StoredTensor], model_name: str) -> list[int]:
-    layers: dict[str, list[StoredTensor]] = {}
-    for tensor in tensors:
-        layers.setdefault(tensor.name.split("/")[0], []).append(tensor)
-    _write_names(file, "layer_names", list(layers))
-    file.attrs["backend"] = np.bytes_(_BACKEND)
-    file.attrs["keras_version"] = np.bytes_(_KERAS_VERSION)
-    for layer, members in [*layers.items(), (_TOP_LEVEL, [])]:
-        group = file.create_group(layer)
-        _write_names(group, "weight_names", [f"{model_name}/{tensor.name}" for tensor in members])
-    return [_allocate(file[tensor.name.split("/")[0]], f"{model_name}/{tensor.name}", tensor) for tensor in tensors]
-
-
-def _write_names(group: h5py.Group, attribute: str, names: Sequence[str]) -> None:
-    encoded = np.array([name.encode("utf-8") for name in names], dtype=np.bytes_)
-    parts = -(-encoded.nbytes // _ATTRIBUTE_LIMIT)
-    if parts <= 1:
-        group.attrs[attribute] = encoded
-        return
-    for index, part in enumerate(np.array_split(encoded, parts)):
-        group.attrs[f"{attribute}{index}"] = part
-
-
-def _allocate(group: h5py.Group, name: str, tensor: StoredTensor) -> int:
-    """Create a dataset without writing it; where its values go in the file."""
-    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    creation.set_layout(h5py.h5d.CONTIGUOUS)
-    creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    creation.set_obj_track_times(False)
-    link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
-    link.set_create_intermediate_group(True)
-    space = h5py.h5s.create_simple(tensor.shape) if tensor.shape else h5py.h5s.create(h5py.h5s.SCALAR)
-    dataset = h5py.h5d.create(group.id, name.encode("utf-8"), _type(native(tensor.dtype)), space, creation, link)
-    return int(dataset.get_offset() or 0)
-
-
-def _type(dtype: Dtype) -> h5py.h5t.TypeID:
-    if dtype != BFLOAT16:
-        return h5py.h5t.py_create(dtype)
-    # HDF5 has no name for this type but can describe it, and converts it to float32 for readers that do not know it.
-    kind = h5py.h5t.IEEE_F32LE.copy()
-    kind.set_fields(15, 7, 8, 0, 7)
-    kind.set_precision(16)
-    kind.set_size(2)
-    kind.set_ebias(127)
-    return kind

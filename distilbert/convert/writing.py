@@ -4,18 +4,23 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from distilbert import spec
 from distilbert.config import DistilBertConfig
+from distilbert.convert.arrays import c_ordered
+from distilbert.convert.fitting import fit
 from distilbert.convert.formats import FORMATS, Format
+from distilbert.convert.positions import can_be_computed
 from distilbert.convert.tensor import FLOAT_DTYPES, StoredTensor
 from distilbert.errors import FileError, InputError
 from distilbert.files import atomic_write, write_json
 
-_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def write_checkpoint(
@@ -38,24 +43,29 @@ def write_checkpoint(
 
     Returns:
         The weights files, the index first where there is one.
+
+    Raises:
+        InputError: there is no such format, or the size is none.
+        WeightsError: lists tensors that are missing or do not fit the config.
+        FileError: a file cannot be written.
     """
     row = find_format(format)
     limit = parse_size(max_shard_size)
+    ordered = _ordered(folder, config, task, tensors, row)
     folder.mkdir(parents=True, exist_ok=True)
-    ordered = [tensors[name] for name in spec.tensors(config, task)]
-    config.replace(architectures=(spec.TASKS[task].class_name,), dtype=_common_dtype(ordered)).save_pretrained(folder)
     shards = _split(ordered, limit)
     names = [row.shard_name(number, len(shards)) for number in range(1, len(shards) + 1)]
-    _remove_old(folder, row, names)
     weight_map: dict[str, str] = {}
     for name, shard in zip(names, shards, strict=True):
-        weight_map.update(dict.fromkeys(_write_file(folder / name, row, config, task, shard, len(shards) > 1), name))
-    written = [folder / name for name in names]
-    if len(shards) == 1:
-        return written
-    total = sum(tensor.nbytes for tensor in ordered)
-    write_json(folder / row.index_name, {"metadata": {"total_size": total}, "weight_map": weight_map})
-    return [folder / row.index_name, *written]
+        listed = _write_file(folder / name, row, config, task, shard, sharded=len(shards) > 1)
+        weight_map.update(dict.fromkeys(listed, name))
+    if len(shards) > 1:
+        total = sum(tensor.nbytes for tensor in ordered)
+        write_json(folder / row.index_name, {"metadata": {"total_size": total}, "weight_map": weight_map})
+        names.insert(0, row.index_name)
+    _remove_old(folder, row, names)
+    config.replace(architectures=(spec.TASKS[task].class_name,), dtype=_common_dtype(ordered)).save_pretrained(folder)
+    return [folder / name for name in names]
 
 
 def find_format(name: str) -> Format:
@@ -67,12 +77,11 @@ def find_format(name: str) -> Format:
 
 def parse_size(size: int | str) -> int:
     """Bytes, from a number or a text such as "5GB" or "200MiB"."""
-    if isinstance(size, int) and size > 0:
-        return size
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *([A-Z]+)", str(size).upper())
-    if not match or match[2] not in _UNITS or float(match[1]) <= 0:
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) *([A-Z]*)", str(size).upper().strip())
+    nbytes = int(float(match[1]) * _UNITS.get(match[2] or "B", 0)) if match else 0
+    if not nbytes:
         raise InputError(f'max_shard_size: expected bytes or a size such as "5GB", found {size!r}')
-    return int(float(match[1]) * _UNITS[match[2]])
+    return nbytes
 
 
 def model_component(task: str) -> str:
@@ -80,21 +89,40 @@ def model_component(task: str) -> str:
     return "tf_" + re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", spec.TASKS[task].class_name).lower()
 
 
+def _ordered(
+    folder: Path, config: DistilBertConfig, task: str, tensors: Mapping[str, StoredTensor], row: Format
+) -> list[StoredTensor]:
+    """The tensors to write, in the order of the model."""
+    found = fit({spec.with_prefix(name): tensor for name, tensor in tensors.items()}, config, task)
+    if not found.is_exact:
+        raise found.error(f"{folder}: cannot be written")
+    if row.name == "tensorflow" and spec.PROJECTOR in found.tensors:
+        warnings.warn(
+            f"{folder / row.file_name}: an untied {spec.PROJECTOR} is written, but the TensorFlow class of transformers "
+            "ties it whatever the file says",
+            stacklevel=3,
+        )
+    prefix = spec.TASKS[task].prefix
+    table, words = prefix + spec.POSITION_EMBEDDINGS, prefix + spec.WORD_EMBEDDINGS
+    if row.name == "flax" and can_be_computed(found.tensors[table], found.tensors[words], config):
+        del found.tensors[table]  # as in transformers, whose Flax class has no such parameter
+    return list(found.tensors.values())
+
+
 def _write_file(
-    path: Path, row: Format, config: DistilBertConfig, task: str, shard: Sequence[StoredTensor], sharded: bool
+    path: Path, row: Format, config: DistilBertConfig, task: str, shard: Sequence[StoredTensor], *, sharded: bool
 ) -> list[str]:
     """Write one weights file; the names an index lists for it."""
     specs = spec.tensors(config, task)
     native = []
     for tensor in shard:
         known = specs[tensor.name]
-        turned = tensor.transposed() if known.transposed and row.dialect != "pt" else tensor
+        turned = _turned(tensor) if known.transposed and row.dialect != "pt" else tensor
         native.append(turned.renamed(spec.native_name(known, row.dialect)))
     layout: dict[str, Any] = {}
     listed = [tensor.name for tensor in native]
-    if row.name == "pytorch" and task == "masked-lm" and config.tie_word_embeddings:
-        words = spec.PREFIX + spec.WORD_EMBEDDINGS
-        layout["shared"] = {spec.PROJECTOR: words} if words in listed else {}
+    if row.name == "pytorch":
+        layout["shared"] = _shared(config, task, listed)
         listed += layout["shared"]
     if row.name == "tensorflow":
         layout = {"model_name": model_component(task), "sharded": sharded}
@@ -102,6 +130,18 @@ def _write_file(
     with atomic_write(path) as temporary:
         row.codec.write(temporary, native, {"format": "pt"} if row.name == "safetensors" else {}, **layout)
     return listed
+
+
+def _shared(config: DistilBertConfig, task: str, names: Sequence[str]) -> dict[str, str]:
+    """The second name of the word embeddings that PyTorch files have for a tied projector."""
+    words = spec.PREFIX + spec.WORD_EMBEDDINGS
+    tied = task == "masked-lm" and config.tie_word_embeddings and words in names
+    return {spec.PROJECTOR: words} if tied else {}
+
+
+def _turned(tensor: StoredTensor) -> StoredTensor:
+    """The transpose, in one piece when loaded."""
+    return replace(tensor, shape=tensor.shape[::-1], load=lambda: c_ordered(tensor.load().T))
 
 
 def _split(tensors: Sequence[StoredTensor], limit: int) -> list[list[StoredTensor]]:
@@ -122,7 +162,7 @@ def _common_dtype(tensors: Sequence[StoredTensor]) -> str | None:
 
 
 def _remove_old(folder: Path, row: Format, names: Sequence[str]) -> None:
-    """An older single file, index or shard of the same format would contradict the new files."""
+    """Remove an older single file, index or shard of the same format, which would contradict the new files."""
     stem, _, ending = row.file_name.rpartition(".")
     pattern = re.compile(rf"{re.escape(stem)}(-\d{{5}}-of-\d{{5}})?\.{re.escape(ending)}(\.index\.json)?")
     for path in folder.iterdir():

@@ -6,18 +6,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from distilbert import backend as backends
-from distilbert import reference
-from distilbert.config import DistilBertConfig
+from distilbert.backend import BACKENDS, installed, require
 from distilbert.convert.finite import all_finite
 from distilbert.convert.tensor import FLOAT_DTYPES, Array
 from distilbert.errors import BackendError, InputError
 from distilbert.parity import tolerances
-from distilbert.parity.inputs import SampleCall, sample_calls
-from distilbert.parity.measuring import Measurement, layers_of_gradients, layers_of_output, measure, worst
-from distilbert.parity.reading import ReadCheckpoint, read_checkpoint
+from distilbert.parity.comparing import Comparison
+from distilbert.parity.inputs import sample_calls
+from distilbert.parity.measuring import Measurement, worst
+from distilbert.parity.reading import Checkpoint, read_checkpoint
 from distilbert.parity.report import OTHER, Report, title
-from distilbert.parity.running import Runner, running
+from distilbert.parity.running import ReferenceRunner, running
 from distilbert.parity.weights import WeightsComparison, compare_weights
 
 Progress = Callable[[str], None]  # told what is about to happen
@@ -26,7 +25,7 @@ Progress = Callable[[str], None]  # told what is about to happen
 def verify(
     source: str | os.PathLike[str],
     against: str | os.PathLike[str] | None = None,
-    frameworks: Sequence[str] | None = None,
+    backends: Sequence[str] | None = None,
     dtype: str = "float32",
     *,
     task: str | None = None,
@@ -36,13 +35,13 @@ def verify(
 ) -> Report:
     """Run the same inputs through the NumPy reference and the frameworks, and compare every layer.
 
-    Weights that hold NaN or infinity are named in the report; their outputs cannot be compared, only their bits.
+    Weights that hold NaN or infinity are named in the report; then only bits are compared, for outputs mean nothing.
 
     Args:
         source: a folder, weights file or hub repository, in any format.
         against: a second checkpoint, whose weights must equal those of `source` bit by bit; its outputs in the
             reference are compared as if it were a framework.
-        frameworks: short names (`pt`, `tf`, `flax`); default all that are installed.
+        backends: short names of frameworks (`pt`, `tf`, `flax`); default all that are installed.
         dtype: float type in which the frameworks compute.
         task: which of the six models; default what the checkpoint is.
         gradients: also compare the gradients of the loss.
@@ -50,33 +49,71 @@ def verify(
         progress: told what is about to happen.
 
     Raises:
-        BackendError: a framework is unknown or not installed, or there is nothing to compare.
-        InputError: the float type or task is unknown, the tasks of the checkpoints differ, or there is no loss to take
-            gradients of.
+        BackendError: a framework is unknown or not installed, or there is nothing to compare with.
+        InputError: the float type or task is unknown, the checkpoints are of different classes, or there is no loss to
+            take gradients of.
         WeightsError, ConfigError, FileError, HubError: a checkpoint cannot be read.
     """
-    names = _wanted(frameworks, against is not None)
-    _check_dtype(dtype, gradients)
+    names = _wanted(backends, alone=against is None)
+    tolerances.for_outputs(dtype)
     progress("reading the weights")
-    subject = read_checkpoint(source, task)
-    other = None if against is None else read_checkpoint(against, task)
-    if other and other.task != subject.task:
-        raise InputError(f"{other.name}: expected a model for {subject.task} like {subject.name}, found {other.task}")
-    calls = sample_calls(subject.config, subject.task, seed)
-    not_finite = [name for name, values in subject.tensors.items() if not all_finite(values)]
-    measurements: list[Measurement] = []
+    checkpoint = read_checkpoint(source, task)
+    other = None if against is None else _read_other(against, task, checkpoint)
+    subject, tensors = checkpoint.subject, checkpoint.tensors
+    not_finite = tuple(name for name, values in tensors.items() if not all_finite(values))
+
+    progress("computing the reference")
+    calls = [] if not_finite else sample_calls(subject.config, subject.task, seed)
+    comparison = Comparison(subject.task, subject.config, tensors, dtype, calls, gradients)
+    errors: list[Measurement] = []
     weights: list[WeightsComparison] = []
-    expected = None
-    if not not_finite:
-        progress("computing the reference")
-        expected = Expected(subject.task, subject.config, subject.tensors, dtype, calls, gradients)
-    for backend in names:
-        progress(f"running {title(backend)}")
-        with running(backend, subject.task, subject.config, subject.tensors, dtype) as runner:
-            stored = {name: values.astype(FLOAT_DTYPES[dtype], copy=False) for name, values in subject.tensors.items()}
-            weights.append(compare_weights(backend, runner.tensors(), stored))
-            measurements += expected.measure(backend, runner) if expected else []
+    for name in names:
+        progress(f"running {title(name)}")
+        with running(name, subject.task, subject.config, tensors, dtype) as runner:
+            weights.append(compare_weights(name, runner.tensors(), _cast(tensors, dtype)))
+            errors += comparison.errors(name, runner)
     if other:
-        progress(f"comparing with {other.name}")
-        weights.append(compare_weights(OTHER, other.tensors, subject.tensors))
-    ...
+        progress(f"comparing with {other.subject.name}")
+        weights.append(compare_weights(OTHER, other.tensors, tensors))
+        if not weights[-1].misshapen:
+            oracle = ReferenceRunner(
+                subject.task, other.subject.config, other.tensors, tolerances.REFERENCE_DTYPES[dtype]
+            )
+            errors += comparison.errors(OTHER, oracle)
+    return Report(
+        source=subject,
+        other=other.subject if other else None,
+        backends=tuple(names),
+        dtype=dtype,
+        seed=seed,
+        not_finite=not_finite,
+        weights=tuple(weights),
+        measurements=worst(errors),
+    )
+
+
+def _wanted(backends: Sequence[str] | None, alone: bool) -> list[str]:
+    if backends is None:
+        found = installed()
+        if alone and not found:
+            raise BackendError('verify: no framework is installed; pip install "distilbert[pt]" (or [tf], or [flax])')
+        return found
+    unknown = [name for name in backends if name not in BACKENDS]
+    if unknown or not backends:
+        found = ", ".join(map(repr, unknown)) or "none"
+        raise BackendError(f"backends: expected some of {', '.join(BACKENDS)}; found {found}")
+    for name in backends:
+        require(name, "verify")
+    return list(dict.fromkeys(backends))
+
+
+def _read_other(against: str | os.PathLike[str], task: str | None, checkpoint: Checkpoint) -> Checkpoint:
+    other = read_checkpoint(against, task)
+    expected, found = checkpoint.subject, other.subject
+    if found.task != expected.task:
+        raise InputError(f"{found.name}: expected {expected.class_name} like {expected.name}, found {found.class_name}")
+    return other
+
+
+def _cast(tensors: Mapping[str, Array], dtype: str) -> dict[str, Array]:
+    return {name: values.astype(FLOAT_DTYPES[dtype], copy=False) for name, values in tensors.items()}

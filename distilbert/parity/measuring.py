@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +60,7 @@ def relative_error(found: Any, expected: Any) -> float:
         return 0.0
     with np.errstate(all="ignore"):
         error = float(np.abs(found - expected).max() / max(np.abs(expected).max(), _TINY))
-    return error if np.isfinite(error) else float("inf")
+    return error if math.isfinite(error) else math.inf
 
 
 def layers_of_output(output: Mapping[str, Any]) -> dict[str, Array]:
@@ -88,11 +89,12 @@ def layers_of_gradients(gradients: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def measure(
-    found: Mapping[str, Array], expected: Mapping[str, Array], *, backend: str, call: str, bound: float
+    runs: Sequence[Mapping[str, Array]], expected: Mapping[str, Array], *, backend: str, call: str, bound: float
 ) -> list[Measurement]:
-    """The error of every layer in `expected`; infinite where it is missing or of another shape in `found`."""
+    """The largest error of every expected layer in the runs that have it; infinite where none has, or its shape is wrong."""
+    found = {layer: [run[layer] for run in runs if layer in run] for layer in expected}
     return [
-        Measurement(backend, layer, call, _error(found.get(layer), values), bound)
+        Measurement(backend, layer, call, max((_error(one, values) for one in found[layer]), default=math.inf), bound)
         for layer, values in expected.items()
     ]
 
@@ -118,8 +120,8 @@ def place(layer: str) -> tuple[int, int, bool]:
     return (0, 0, False) if layer == "embeddings" else (2, 0, layer == "loss")
 
 
-def _error(found: Array | None, expected: Array) -> float:
-    return float("inf") if found is None or found.shape != expected.shape else relative_error(found, expected)
+def _error(found: Array, expected: Array) -> float:
+    return relative_error(found, expected) if found.shape == expected.shape else math.inf
 
 
 def _layer_of_tensor(name: str) -> str:

@@ -20,14 +20,14 @@ from distilbert.parity.report import Subject
 
 
 @dataclass(frozen=True)
-class ReadCheckpoint:
+class Checkpoint:
     """What a checkpoint is, and its tensors by canonical name."""
 
     subject: Subject
     tensors: dict[str, Array]
 
 
-def read_checkpoint(source: str | os.PathLike[str], task: str | None = None) -> ReadCheckpoint:
+def read_checkpoint(source: str | os.PathLike[str], task: str | None = None) -> Checkpoint:
     """Read a checkpoint in any format as the model of `task`, or as what it is.
 
     Raises:
@@ -49,7 +49,7 @@ def read_checkpoint(source: str | os.PathLike[str], task: str | None = None) -> 
         parameters=sum(values.size for values in tensors.values()),
         files={file.name: _digest(file) for file in files},
     )
-    return ReadCheckpoint(subject, tensors)
+    return Checkpoint(subject, tensors)
 
 
 def _digest(path: Path) -> str:

@@ -15,11 +15,12 @@ from distilbert.convert.tensor import Array
 
 @dataclass(frozen=True)
 class WeightDifference:
-    """A tensor that differs: what is different, and the largest absolute difference where that can be said."""
+    """A tensor that differs: how, by how much at most (absolute, where that can be said), and whether in its shape."""
 
     name: str
     problem: str
     largest: float | None = None
+    misshapen: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class WeightsComparison:
         """Whether every tensor is the same, bit by bit."""
         return not self.differences
 
+    @property
+    def misshapen(self) -> bool:
+        """Whether the tensors are not even of one model: some are missing, or of another shape."""
+        return any(found.misshapen for found in self.differences)
+
 
 def compare_weights(subject: str, found: Mapping[str, Array], expected: Mapping[str, Array]) -> WeightsComparison:
     """Compare tensors by name: shape, float type and every bit."""
@@ -45,9 +51,9 @@ def compare_weights(subject: str, found: Mapping[str, Array], expected: Mapping[
 
 def _difference(name: str, found: Array | None, expected: Array | None) -> WeightDifference | None:
     if found is None or expected is None:
-        return WeightDifference(name, "missing" if found is None else "not expected")
+        return WeightDifference(name, "missing" if found is None else "not expected", misshapen=True)
     if found.shape != expected.shape:
-        return WeightDifference(name, f"shape {found.shape}, expected {expected.shape}")
+        return WeightDifference(name, f"shape {found.shape}, expected {expected.shape}", misshapen=True)
     if same_bits(np.asarray(found, order="C"), np.asarray(expected, order="C")):
         return None
     same_type = found.dtype == expected.dtype

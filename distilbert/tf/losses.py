@@ -19,7 +19,7 @@ from distilbert.tf.layers import at_least_float32
 def token_loss(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     """Cross-entropy of classes: logits (..., L), labels (...) -> ()."""
     classes = tf.cast(labels, tf.int64)  # (...)
-    known = tf.where(tf.equal(classes, IGNORED_LABEL), 0, classes)  # (...)
+    known = tf.where(tf.equal(classes, IGNORED_LABEL), tf.zeros_like(classes), classes)  # (...)
     inputs.check_class_labels(labels, tuple(logits.shape[:-1]), logits.shape[-1], bounds(known))
     return cross_entropy(logits, classes, IGNORED_LABEL)
 
@@ -63,7 +63,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, ignored: tf.Tensor | int
     """
     kept = tf.not_equal(labels, ignored)  # (...)
     last = tf.cast(ops.shape(logits)[-1], tf.int64) - 1  # ()
-    targets = tf.clip_by_value(tf.where(kept, labels, 0), 0, last)  # (...)
+    targets = tf.clip_by_value(tf.where(kept, labels, tf.zeros_like(labels)), 0, last)  # (...)
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, at_least_float32(logits))  # (...)
     count = tf.maximum(tf.math.count_nonzero(kept), 1)  # ()
-    return tf.reduce_sum(tf.where(kept, losses, 0)) / tf.cast(count, losses.dtype)
+    return tf.reduce_sum(tf.where(kept, losses, tf.zeros_like(losses))) / tf.cast(count, losses.dtype)

@@ -89,7 +89,7 @@ class Engine:
     def with_tokens(self, tokens: Sequence[str | AddedToken], special: bool) -> tuple[Engine, int]:
         """An engine that also has these added tokens, and how many of them were new to it as added tokens."""
         grown = self._build()
-        count = grown.add_special_tokens(tokens) if special else grown.add_tokens(tokens)
+        count = grown.add_special_tokens([*tokens]) if special else grown.add_tokens([*tokens])
         return Engine(self._model, self.pipeline, self.cls_sep, _in_order(grown)), count
 
     def with_template(self, cls_sep: tuple[str, str]) -> Engine:

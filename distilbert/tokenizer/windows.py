@@ -105,11 +105,13 @@ class RowEncoder:
         return self.options.truncation == "longest_first" and first * second > MANY_WINDOWS
 
     def _cut_pair(self, number: int, row: Row) -> Encoding:
-        view = self._view(None)
         first, second = self._texts(number, row)
-        lengths = self._kept(len(first), len(second))
-        cut = [_cut(text, kept, self.truncation_side) for text, kept in zip((first, second), lengths, strict=True)]
-        return view.post_process(*cut, add_special_tokens=self.add_special_tokens)
+        kept = self._kept(len(first), len(second))
+        return self._view(None).post_process(
+            _cut(first, kept[0], self.truncation_side),
+            _cut(second, kept[1], self.truncation_side),
+            add_special_tokens=self.add_special_tokens,
+        )
 
     def _texts(self, number: int, row: Row) -> list[Encoding]:
         if problems := row_problems([row], self.is_split_into_words):

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The five task heads on DistilBERT's encoder in TensorFlow.
+
+Read line by line beside `pt/heads.py` and `flax/heads.py`. Arguments that all models share are explained once, at
+`DistilBertModel.call`; the losses are in `losses.py`.
+
+Axes: B batch, T tokens, D dim, V vocabulary, C choices, L labels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from distilbert.config import DistilBertConfig
+from distilbert.inputs import check_choices
+from distilbert.outputs import (
+    MaskedLMOutput,
+    MultipleChoiceModelOutput,
+    QuestionAnsweringModelOutput,
+    SequenceClassifierOutput,
+    TokenClassifierOutput,
+)
+from distilbert.tf.activations import ACTIVATIONS
+from distilbert.tf.io import PreTrainedModel
+from distilbert.tf.layers import Dropout, Embedding, Layer, LayerNorm, Linear, add_bias, multiply
+from distilbert.tf.losses import classification_loss, span_loss, token_loss
+from distilbert.tf.modeling import DistilBertModel
+
+
+class VocabProjector(Layer):
+    """From a vector to one score per word; tied, its matrix is the word embeddings, and only the bias is its own."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        super().__init__()
+        self.tied = config.tie_word_embeddings
+        self.kernel = None if self.tied else self.empty_parameter("kernel", config.dim, config.vocab_size)
+        self.bias = self.empty_parameter("bias", config.vocab_size)
+
+    def call(self, hidden: tf.Tensor, word_embeddings: Embedding) -> tf.Tensor:
+        return add_bias(
+            word_embeddings.attend(hidden) if self.tied else multiply(hidden, self.kernel), self.bias
+        )  # (B, T, V)
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class DistilBertForMaskedLM(PreTrainedModel):
+    """Which word stands at a masked place?"""
+
+    task = "masked-lm"
+
+    def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config, seed=seed)
+        self.activation = ACTIVATIONS[config.activation]
+        self.vocab_transform = Linear(config.dim, config.dim)
+        self.vocab_layer_norm = LayerNorm(config.dim)
+        self.vocab_projector = VocabProjector(config)
+        self.initialize(seed)
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        labels: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> MaskedLMOutput | tuple[Any, ...]:
+        """Score every word at every place; labels (B, T) are word ids, -100 where there is nothing to learn."""
+        encoded = self.distilbert(
+            input_ids,
+            attention_mask,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=position_ids,
+            training=training,
+        )
+        hidden = encoded.last_hidden_state  # (B, T, D)
+        hidden = self.vocab_transform(hidden)  # (B, T, D)
+        hidden = self.activation(hidden)  # (B, T, D)
+        hidden = self.vocab_layer_norm(hidden)  # (B, T, D)
+        logits = self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings)  # (B, T, V)
+        loss = None if labels is None else token_loss(logits, labels)  # ()
+        output = MaskedLMOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.finish(output, return_dict)
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class DistilBertForSequenceClassification(PreTrainedModel):
+    """Which class, or which value, has the whole text?"""
+
+    task = "sequence-classification"
+
+    def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config, seed=seed)
+        self.pre_classifier = Linear(config.dim, config.dim)
+        self.classifier = Linear(config.dim, config.num_labels)
+        self.dropout = Dropout(config.seq_classif_dropout)
+        self.initialize(seed)
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        labels: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> SequenceClassifierOutput | tuple[Any, ...]:
+        """Score every label; labels are classes (B,), or values (B, L) or (B,), by `config.problem_type`.
+
+        Without a problem_type it is inferred: one label is regression, whole numbers (B,) are classes, anything else is
+        one yes or no per label.
+        """
+        encoded = self.distilbert(
+            input_ids,
+            attention_mask,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=position_ids,
+            training=training,
+        )
+        hidden = encoded.last_hidden_state  # (B, T, D)
+        hidden = self.pre_classifier(hidden[:, 0])  # (B, D)
+        hidden = tf.nn.relu(hidden)  # (B, D)
+        hidden = self.dropout(hidden, training=training)  # (B, D)
+        logits = self.classifier(hidden)  # (B, L)
+        loss = None if labels is None else classification_loss(self.config, logits, labels)  # ()
+        output = SequenceClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.finish(output, return_dict)
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class DistilBertForMultipleChoice(PreTrainedModel):
+    """Which of several texts fits best?"""
+
+    task = "multiple-choice"
+
+    def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config, seed=seed)
+        self.pre_classifier = Linear(config.dim, config.dim)
+        self.classifier = Linear(config.dim, 1)
+        self.dropout = Dropout(config.seq_classif_dropout)
+        self.initialize(seed)
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        labels: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
+        """Score every choice; inputs have an axis of choices after the batch, labels (B,) say which is right."""
+        check_choices(input_ids, inputs_embeds)
+        choices = ops.shape(input_ids if inputs_embeds is None else inputs_embeds)[1]
+        encoded = self.distilbert(
+            flatten_choices(input_ids, 3),
+            flatten_choices(attention_mask, 3),
+            head_mask,
+            flatten_choices(inputs_embeds, 4),
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=flatten_choices(position_ids, 3),
+            training=training,
+        )
+        hidden = encoded.last_hidden_state  # (B*C, T, D)
+        hidden = self.pre_classifier(hidden[:, 0])  # (B*C, D)
+        hidden = tf.nn.relu(hidden)  # (B*C, D)
+        hidden = self.dropout(hidden, training=training)  # (B*C, D)
+        logits = tf.reshape(self.classifier(hidden), (-1, choices))  # (B, C)
+        loss = None if labels is None else token_loss(logits, labels)  # ()
+        output = MultipleChoiceModelOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.finish(output, return_dict)
+
+
+def flatten_choices(x: tf.Tensor | None, rank: int) -> tf.Tensor | None:
+    """(B, C, ...) of at least `rank` axes -> (B*C, ...); what has fewer axes is shared by all choices."""
+    if x is None or x.ndim < rank:
+        return x
+    return tf.reshape(x, (-1, *ops.shape(x)[2:]))
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class DistilBertForTokenClassification(PreTrainedModel):
+    """Which class has each token?"""
+
+    task = "token-classification"
+
+    def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config, seed=seed)
+        self.dropout = Dropout(config.dropout)
+        self.classifier = Linear(config.dim, config.num_labels)
+        self.initialize(seed)
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        labels: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> TokenClassifierOutput | tuple[Any, ...]:
+        """Score every label at every token; labels (B, T) are classes, -100 where there is nothing to learn."""
+        encoded = self.distilbert(
+            input_ids,
+            attention_mask,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=position_ids,
+            training=training,
+        )
+        hidden = encoded.last_hidden_state  # (B, T, D)
+        hidden = self.dropout(hidden, training=training)  # (B, T, D)
+        logits = self.classifier(hidden)  # (B, T, L)
+        loss = None if labels is None else token_loss(logits, labels)  # ()
+        output = TokenClassifierOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.finish(output, return_dict)
+
+
+@keras.saving.register_keras_serializable("distilbert")
+class DistilBertForQuestionAnswering(PreTrainedModel):
+    """Where in the text does the answer start and end?"""
+
+    task = "question-answering"
+
+    def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config, seed=seed)
+        self.dropout = Dropout(config.qa_dropout)
+        self.qa_outputs = Linear(config.dim, config.num_labels)
+        self.initialize(seed)
+
+    def call(
+        self,
+        input_ids: tf.Tensor | None = None,
+        attention_mask: tf.Tensor | None = None,
+        head_mask: tf.Tensor | None = None,
+        inputs_embeds: tf.Tensor | None = None,
+        start_positions: tf.Tensor | None = None,
+        end_positions: tf.Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+        *,
+        position_ids: tf.Tensor | None = None,
+        token_type_ids: tf.Tensor | None = None,
+        training: bool | None = None,
+    ) -> QuestionAnsweringModelOutput | tuple[Any, ...]:
+        """Score every token as start and as end; both positions (B,) or (B, 1), one beyond the text does not count."""
+        encoded = self.distilbert(
+            input_ids,
+            attention_mask,
+            head_mask,
+            inputs_embeds,
+            output_attentions,
+            output_hidden_states,
+            return_dict=True,
+            position_ids=position_ids,
+            training=training,
+        )
+        hidden = encoded.last_hidden_state  # (B, T, D)
+        hidden = self.dropout(hidden, training=training)  # (B, T, D)
+        logits = self.qa_outputs(hidden)  # (B, T, 2)
+        start_logits = logits[..., 0]  # (B, T)
+        end_logits = logits[..., 1]  # (B, T)
+        loss = span_loss(start_logits, end_logits, start_positions, end_positions)  # ()
+        output = QuestionAnsweringModelOutput(
+            loss=loss,
+            start_logits=start_logits,
+            end_logits=end_logits,
+            hidden_states=encoded.hidden_states,
+            attentions=encoded.attentions,
+        )
+        return self.finish(output, return_dict)

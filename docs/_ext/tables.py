@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the documentation that say what the code says, as Markdown made from the code itself."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import typer
+from side_by_side import BACKENDS, PACKAGE
+
+from distilbert import cli, errors, spec
+from distilbert.config import ACTIVATIONS, ALIASES, DistilBertConfig
+from distilbert.convert.formats import FORMATS
+from distilbert.parity import tolerances
+
+_DIALECTS = ("pt", "tf", "flax")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *escaped))
+
+
+def code(text: Any) -> str:
+    """Text as code."""
+    return f"`{text}`"
+
+
+def bounds() -> str:
+    """What is equal to what, to which bound."""
+    rows = [(row.quantity, row.compared_with, str(row)) for row in tolerances.TABLE]
+    return table(("quantity", "compared with", "bound"), rows)
+
+
+def reasons() -> str:
+    """Why each bound is what it is."""
+    return table(("row", "bound", "reason"), [(row.name, str(row), row.reason) for row in tolerances.TABLE])
+
+
+def formats() -> str:
+    """The four formats with their files and the spelling of names in them."""
+    rows = [
+        (
+            code(row.name),
+            code(row.file_name),
+            f"{code(row.shard_name(1, 2))}, {code(row.index_name)}",
+            BACKENDS[row.dialect],
+        )
+        for row in FORMATS.values()
+    ]
+    return table(("`--to`", "file", "in shards", "names and layout of"), rows)
+
+
+def tasks() -> str:
+    """The six models: task, other names of it, class."""
+    rows = [
+        (code(task.name), ", ".join(map(code, task.aliases)), code(task.class_name)) for task in spec.TASKS.values()
+    ]
+    return table(("task", "also called", "class"), rows)
+
+
+def encoder_tensors() -> str:
+    """Every tensor of the encoder in a model with a head; `{i}` is the number of a layer."""
+    return _tensors(name for name in _every_tensor("masked-lm") if not spec.is_head_tensor(name))
+
+
+def head_tensors() -> str:
+    """Every tensor of each head, headed by its class."""
+    parts = []
+    for task in spec.TASKS.values():
+        if task.layers:
+            names = [name for name in _every_tensor(task.name) if spec.is_head_tensor(name)]
+            parts.append(f"**{task.class_name}**\n\n{_tensors(names, task.name)}")
+    return "\n\n".join(parts)
+
+
+def config() -> str:
+    """Every field of the config, its default and other names."""
+    aliases: dict[str, list[str]] = {}
+    for alias, field in ALIASES.items():
+        aliases.setdefault(field, []).append(code(alias))
+    defaults = DistilBertConfig()
+    rows = [
+        (code(field.name), code(getattr(defaults, field.name)), ", ".join(aliases.get(field.name, [])))
+        for field in dataclasses.fields(DistilBertConfig)
+    ]
+    return table(("field", "default", "also read as"), rows)
+
+
+def activations() -> str:
+    """The activation functions."""
+    return ", ".join(map(code, ACTIVATIONS)) + "."
+
+
+def attention() -> str:
+    """The attention implementations of each framework, the default first."""
+    rows = []
+    for backend, title in BACKENDS.items():
+        names, default = _implementations(backend)
+        rows.append((title, code(default), ", ".join(code(name) for name in names if name != default)))
+    return table(("framework", "default", "others"), rows)
+
+
+def error_classes() -> str:
+    """Every error class with the built-in class it also is."""
+    rows = []
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.DistilBertError) and kind is not errors.DistilBertError:
+            built_in = next(base.__name__ for base in kind.__mro__ if hasattr(builtins, base.__name__))
+            rows.append((code(kind.__name__), code(built_in), (kind.__doc__ or "").splitlines()[0]))
+    return table(("class", "is also a", "raised when"), rows)
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    group = typer.main.get_command(cli.app)
+    return "\n\n".join(_command(name, command) for name, command in group.commands.items())  # type: ignore[attr-defined]
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        bounds,
+        reasons,
+        formats,
+        tasks,
+        encoder_tensors,
+        head_tensors,
+        config,
+        activations,
+        attention,
+        error_classes,
+        commands,
+    )
+}
+
+
+def _every_tensor(task: str) -> dict[str, spec.TensorSpec]:
+    labels = 2 if task == "question-answering" else 3
+    config = DistilBertConfig(n_layers=1, num_labels=labels, tie_word_embeddings=False)
+    return spec.tensors(config, task)
+
+
+def _tensors(names: Iterable[str], task: str = "masked-lm") -> str:
+    found = _every_tensor(task)
+    rows = []
+    for name in names:
+        spellings = [spec.native_name(found[name], dialect) for dialect in _DIALECTS]
+        rows.append([code(_numbered(spelling)) for spelling in spellings] + [_shape(found[name], task)])
+    return table(("canonical, PyTorch", "TensorFlow", "Flax", "shape in PyTorch"), rows)
+
+
+def _numbered(name: str) -> str:
+    return name.replace("layer.0.", "layer.{i}.").replace("layer_._0/", "layer_._{i}/").replace("layer/0/", "layer/{i}/")
+
+
+def _shape(tensor: spec.TensorSpec, task: str) -> str:
+    """The shape in names of config fields."""
+    layers = [*spec.EMBEDDING_LAYERS, *spec.BLOCK_LAYERS, *spec.TASKS[task].layers]
+    path = tensor.path.removeprefix(spec.PREFIX).removeprefix("transformer.layer.0.")
+    sizes = next(layer.sizes for layer in layers if layer.path == path)
+    shown = sizes if tensor.leaf == "weight" else sizes[:1]
+    return f"({', '.join('dim' if size == 'attention' else str(size) for size in shown)}{',' * (len(shown) == 1)})"
+
+
+def _implementations(backend: str) -> tuple[list[str], str]:
+    """The names in a backend's table of attention kernels, read from its source: importing it needs the framework."""
+    names, default = [], ""
+    for node in ast.parse((PACKAGE / backend / "attention.py").read_text(encoding="utf-8")).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(target, ast.Name) and target.id == "IMPLEMENTATIONS":
+            names = [ast.literal_eval(key) for key in node.value.keys]  # type: ignore[attr-defined]
+        if isinstance(target, ast.Name) and target.id == "DEFAULT":
+            default = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+    return names, default
+
+
+def _command(name: str, command: Any) -> str:
+    arguments = [item for item in command.params if item.param_type_name == "argument"]
+    options = [item for item in command.params if item.param_type_name == "option"]
+    usage = " ".join(["distilbert", name, "[OPTIONS]", *(item.metavar or item.name.upper() for item in arguments)])
+    rows = [(code(item.metavar or item.name.upper()), item.help or "", "") for item in arguments]
+    rows += [(code(_option(item)), item.help or "", _default(item)) for item in options]
+    return "\n\n".join([f"## {name}", f"```text\n{usage}\n```", command.help, table(("", "", "default"), rows)])
+
+
+def _option(item: Any) -> str:
+    names = ", ".join([*item.opts, *item.secondary_opts])
+    return names if item.is_flag else f"{names} {item.metavar or 'TEXT'}"
+
+
+def _default(item: Any) -> str:
+    if item.is_flag or item.default is None or not item.show_default:
+        return ""
+    return code(getattr(item.default, "value", item.default))
