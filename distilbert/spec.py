@@ -225,8 +225,8 @@ def parse_native_name(native: str) -> tuple[str, bool]:
     """
     path = re.sub(r"layer_\._([0-9]+)", r"layer.\1", native.removesuffix(":0")).replace("/", ".")
     path = path.removeprefix("module.")
-    stem, _, leaf = path.rpartition(".")
-    return f"{stem}.{_FOREIGN_LEAVES.get(leaf, leaf)}", leaf == "kernel"
+    stem, dot, leaf = path.rpartition(".")
+    return f"{stem}{dot}{_FOREIGN_LEAVES.get(leaf, leaf)}", leaf == "kernel"
 
 
 def is_head_tensor(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
@@ -15,7 +16,7 @@ author = "the distilbert authors"
 release = version = __version__
 copyright = author
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generated"]
+extensions = ["myst_parser", "sphinx.ext.napoleon", "autoapi.extension", "generated"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"distilbert {release}"
@@ -27,10 +28,23 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
 default_role = "literal"  # docstrings are written with single backticks, as in Markdown
-autodoc_mock_imports = ["flax", "jax", "keras", "optree", "tensorflow", "torch"]
-autodoc_member_order = "bysource"
-autodoc_typehints = "none"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autoapi_dirs = ["../distilbert"]  # read, not imported
+autoapi_generate_api_docs = False
+autoapi_add_toctree_entry = False
+autoapi_python_class_content = "class"
+autoapi_options = ["members"]
+autodoc_typehints = "signature"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
+suppress_warnings = ["autoapi.python_import_resolution"]
+
+
+def skip_undocumented(app: Any, kind: str, name: str, item: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out of the reference what has no docstring."""
+    return skip or not item.docstring
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-skip-member", skip_undocumented)

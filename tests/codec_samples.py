@@ -28,7 +28,8 @@ def tensors_of_every_kind() -> dict[str, Array]:
     values = generator.standard_normal((5, 6))
     values[0, :4] = [np.nan, np.inf, -np.inf, -0.0]
     arrays: dict[str, Array] = {
-        f"a/{dtype.name}": values.astype(dtype) for dtype in map(np.dtype, (np.float64, np.float32, np.float16, BFLOAT16))
+        f"a/{dtype.name}": values.astype(dtype)
+        for dtype in map(np.dtype, (np.float64, np.float32, np.float16, BFLOAT16))
     }
     arrays["a/int64"] = np.arange(4).reshape(1, 4)
     arrays["b/0/fortran"] = np.asfortranarray(values, np.float32)
@@ -87,6 +88,13 @@ def outcome(codec: ModuleType, path: Path) -> dict[str, Array] | str:
         return str(error)
 
 
+def rewrite(path: Path, content: bytes) -> None:
+    """Replace the content of an existing file without emptying it first, which some file systems answer by syncing."""
+    with open(path, "r+b") as stream:
+        stream.write(content)
+        stream.truncate()
+
+
 def damaged(content: bytes, count: int) -> Iterator[bytes]:
     """`count` copies with one to six random changes: bits, bytes, sizes and offsets, pieces moved."""
     generator = random.Random(0)
@@ -95,8 +103,8 @@ def damaged(content: bytes, count: int) -> Iterator[bytes]:
     for _ in range(count):
         copy = bytearray(content)
         for _ in range(generator.choice((1, 1, 2, 3, 6))):
-            place = max(0, generator.choice(busy) - generator.randrange(4))
             width = generator.choice((1, 2, 4, 8))
+            place = max(0, min(generator.choice(busy) - generator.randrange(4), len(copy) - 2 * width))
             change = generator.randrange(4)
             if change == 0:
                 copy[place] ^= 1 << generator.randrange(8)
@@ -107,6 +115,6 @@ def damaged(content: bytes, count: int) -> Iterator[bytes]:
                 number = generator.choice(sizes) % (1 << 8 * width)
                 copy[place : place + width] = number.to_bytes(width, order)
             else:
-                source = generator.choice(busy)
+                source = max(0, min(generator.choice(busy), len(copy) - 2 * width))
                 copy[place : place + 2 * width] = copy[source : source + 2 * width]
         yield bytes(copy)

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distilbert import DistilBertConfig, spec
+from distilbert.convert import StoredTensor, write_checkpoint
+from distilbert.convert.formats import FORMATS
 
 TINY = DistilBertConfig(
     vocab_size=99, dim=32, n_layers=2, n_heads=4, hidden_dim=37, max_position_embeddings=48, num_labels=3
@@ -57,3 +62,35 @@ def sample_call(config: DistilBertConfig, task: str, seed: int = 0, batch: int =
         call["start_positions"] = random.integers(0, length, rows)
         call["end_positions"] = random.integers(0, length, rows)
     return call
+
+
+def write_model(
+    folder: Path,
+    config: DistilBertConfig,
+    task: str,
+    tensors: Mapping[str, np.ndarray] | None = None,
+    format: str = "safetensors",
+    **options: Any,
+) -> dict[str, np.ndarray]:
+    """Write a checkpoint as a user's `save_pretrained` does; returns its tensors, random ones if none are given."""
+    tensors = dict(tensors or random_tensors(config, task))
+    stored = {name: StoredTensor.of(name, values) for name, values in tensors.items()}
+    write_checkpoint(folder, config, task, stored, format=format, **options)
+    return tensors
+
+
+def write_as_is(
+    folder: Path,
+    tensors: Mapping[str, np.ndarray],
+    config: Mapping[str, Any] | None = None,
+    format: str = "safetensors",
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write tensors under exactly these names, as other programs may, and config.json if given; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    row = FORMATS[format]
+    stored = [StoredTensor.of(name, values) for name, values in tensors.items()]
+    row.codec.write(folder / row.file_name, stored, metadata or {})
+    if config is not None:
+        (folder / "config.json").write_text(json.dumps(config))
+    return folder

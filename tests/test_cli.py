@@ -263,7 +263,7 @@ def damage_truncated(folder: Path) -> None:
 
 
 def damage_nonsense(folder: Path) -> None:
-    spoil(folder, n_heads=5, dropout="much")
+    spoil(folder, n_layers=-1, dropout="much")
 
 
 def damage_no_weights(folder: Path) -> None:

@@ -13,7 +13,9 @@ from tokenizers import AddedToken
 from distilbert.errors import FileError
 from distilbert.tokenizer import DistilBertTokenizer, DistilBertTokenizerFast
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] want ##want ##ed wa un runn ##ing , low lowest Low é e ##é ' t".split()
+VOCABULARY = "[PAD] [UNK] [CLS] [SEP] [MASK] want ##want ##ed wa un runn ##ing , low lowest Low é e ##é ' t"
+WORDS = VOCABULARY.split(" ")
+PUBLISHED = "[UNK] [CLS] [SEP] [PAD] [MASK] want ##want ##ed wa un runn ##ing , low lowest"
 FILES = {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
 TEXTS = ["UNwant\u00e9d,running", "low Low lowest é <e1> newtok", "[MASK] unwanted", "can't low't", "nonsense"]
 
@@ -54,9 +56,8 @@ def ids(tokenizer: Any) -> list[list[int]]:
 
 
 def test_published_expectations(tmp_path: Path) -> None:
-    words = "[UNK] [CLS] [SEP] [PAD] [MASK] want ##want ##ed wa un runn ##ing , low lowest".split()
     path = tmp_path / "vocab.txt"
-    path.write_text("\n".join(words) + "\n", encoding="utf-8")
+    path.write_text(PUBLISHED.replace(" ", "\n") + "\n", encoding="utf-8")
     tokenizer = DistilBertTokenizer(path)
     tokens = tokenizer.tokenize("UNwant\u00e9d,running")
     assert tokens == ["un", "##want", "##ed", ",", "runn", "##ing"]
@@ -292,7 +293,12 @@ def test_arguments_come_before_files(grown: DistilBertTokenizer, tmp_path: Path)
 
 
 def test_unknown_keys_are_kept(vocab: Path, tmp_path: Path) -> None:
-    config = {"chat_template": "x", "my_key": {"a": [1]}, "tokenizer_file": "/home/me/tokenizer.json", "never_split": ["un"]}
+    config = {
+        "chat_template": "x",
+        "my_key": {"a": [1]},
+        "tokenizer_file": "/home/me/tokenizer.json",
+        "never_split": ["un"],
+    }
     (vocab.parent / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
     DistilBertTokenizer.from_pretrained(vocab.parent).save_pretrained(tmp_path / "saved")
     written = json.loads((tmp_path / "saved" / "tokenizer_config.json").read_text(encoding="utf-8"))

@@ -213,24 +213,27 @@ def random_calls(novel: str, count: int, seed: int) -> Iterator[tuple[tuple[Any,
         split, batch, paired = choose.random() < 0.3, choose.random() < 0.7, choose.random() < 0.5
         rows = choose.choice([1, 2, 5, 12])
         texts = [[text(split) for _ in range(rows)] if batch else text(split) for _ in range(1 + paired)]
-        yield (texts[0], texts[1] if paired else None), {
-            "add_special_tokens": choose.random() < 0.8,
-            "padding": choose.choice([True, False, "longest", "max_length", "do_not_pad"]),
-            "truncation": choose.choice([True, False, None, "longest_first", "only_first", "only_second"]),
-            "max_length": choose.choice([None, 2, 3, 4, 5, 8, 16, 33, 64, 128]),
-            "stride": choose.choice([0, 0, 0, 1, 2, 5]),
-            "is_split_into_words": split,
-            "pad_to_multiple_of": choose.choice([None, None, 8]),
-            "padding_side": choose.choice([None, "left", "right"]),
-            "return_tensors": choose.choice([None, None, "np", "pt"]),
-            "return_token_type_ids": choose.choice([None, True, False]),
-            "return_attention_mask": choose.choice([None, True, False]),
-            "return_special_tokens_mask": choose.random() < 0.5,
-            "return_offsets_mapping": choose.random() < 0.5,
-            "return_length": choose.random() < 0.5,
-            "return_overflowing_tokens": choose.random() < 0.4,
-            "verbose": False,
-        }
+        yield (
+            (texts[0], texts[1] if paired else None),
+            {
+                "add_special_tokens": choose.random() < 0.8,
+                "padding": choose.choice([True, False, "longest", "max_length", "do_not_pad"]),
+                "truncation": choose.choice([True, False, None, "longest_first", "only_first", "only_second"]),
+                "max_length": choose.choice([None, 2, 3, 4, 5, 8, 16, 33, 64, 128]),
+                "stride": choose.choice([0, 0, 0, 1, 2, 5]),
+                "is_split_into_words": split,
+                "pad_to_multiple_of": choose.choice([None, None, 8]),
+                "padding_side": choose.choice([None, "left", "right"]),
+                "return_tensors": choose.choice([None, None, "np", "pt"]),
+                "return_token_type_ids": choose.choice([None, True, False]),
+                "return_attention_mask": choose.choice([None, True, False]),
+                "return_special_tokens_mask": choose.random() < 0.5,
+                "return_offsets_mapping": choose.random() < 0.5,
+                "return_length": choose.random() < 0.5,
+                "return_overflowing_tokens": choose.random() < 0.4,
+                "verbose": False,
+            },
+        )
 
 
 def compare_random_calls(pair: Pair, novel: str, count: int, seed: int) -> int:

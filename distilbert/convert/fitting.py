@@ -85,7 +85,7 @@ def fit(tensors: Mapping[str, StoredTensor], config: DistilBertConfig, task: str
         if stored is None:
             missing.append(tensor)
         elif stored.dtype not in FLOAT_DTYPES.values():
-            not_float.append(stored)
+            not_float.append(stored.renamed(name))
         elif stored.shape != tensor.shape:
             mismatched.append((tensor, stored.shape))
         else:

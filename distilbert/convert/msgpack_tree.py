@@ -20,6 +20,7 @@ from distilbert.convert.tensor import BFLOAT16, Array, StoredTensor
 ARRAY, _SCALAR = 1, 3  # the codes that Flax gives to its MessagePack extensions
 _CHUNKED = "__msgpack_chunked_array__"  # the first key of a map that holds one array in pieces
 _MAX_DEPTH = 32
+_MAX_RANK = 32
 _MAX_HEADERS = 200_000  # keys, maps and parts of arrays; a DistilBERT has about a thousand
 _MAX_TEXT = 1000  # bytes of one key or dtype name
 
@@ -104,9 +105,9 @@ class ArrayTree:
         end = self._position + length
         self._expect("array", 3)
         kind, rank = self._header()
-        if kind != "array":
-            raise Problem("damaged array: its shape is missing")
-        sizes = [self._integer() for _ in range(min(rank, _MAX_DEPTH + 1))]
+        if kind != "array" or rank > _MAX_RANK:
+            raise Problem(f"damaged array: expected a shape of at most {_MAX_RANK} sizes, found {kind} of {rank:,}")
+        sizes = [self._integer() for _ in range(rank)]
         dtype = DTYPES.get(name := self._text())
         if dtype is None:
             raise Problem(f"unknown dtype {shown(name)}, expected one of {', '.join(DTYPES)}")

@@ -20,7 +20,7 @@ from distilbert.convert.tensor import FLOAT_DTYPES, StoredTensor
 from distilbert.errors import FileError, InputError
 from distilbert.files import atomic_write, write_json
 
-_UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 def write_checkpoint(
@@ -77,8 +77,10 @@ def find_format(name: str) -> Format:
 
 def parse_size(size: int | str) -> int:
     """Bytes, from a number or a text such as "5GB" or "200MiB"."""
-    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) *([A-Z]*)", str(size).upper().strip())
-    nbytes = int(float(match[1]) * _UNITS.get(match[2] or "B", 0)) if match else 0
+    match = re.fullmatch(r"([0-9]{1,15})|([0-9]{1,15}(?:\.[0-9]{1,15})?) *([KMG]I?B)", str(size).upper())
+    nbytes = 0
+    if match:
+        nbytes = int(match[1] or float(match[2]) * _UNITS[match[3]])
     if not nbytes:
         raise InputError(f'max_shard_size: expected bytes or a size such as "5GB", found {size!r}')
     return nbytes
@@ -98,7 +100,7 @@ def _ordered(
         raise found.error(f"{folder}: cannot be written")
     if row.name == "tensorflow" and spec.PROJECTOR in found.tensors:
         warnings.warn(
-            f"{folder / row.file_name}: an untied {spec.PROJECTOR} is written, but the TensorFlow class of transformers "
+            f"{folder / row.file_name}: an untied {spec.PROJECTOR} is written, but transformers' own TensorFlow class "
             "ties it whatever the file says",
             stacklevel=3,
         )

@@ -100,7 +100,7 @@ class PreTrainedModel(PreTrained, nnx.Module):
         for name, values in tensors.items():
             variable = own[native_name(specs[name], "flax")]
             values = values.T if specs[name].transposed else values
-            variable.set_value(jnp.asarray(np.asarray(values, variable.dtype)))
+            variable.set_value(jnp.array(np.asarray(values, variable.dtype)))  # a copy: JAX may share memory unasked
 
     def dump_tensors(self) -> dict[str, Array]:
         own, dumped = variables(self), {}
@@ -138,6 +138,12 @@ class PreTrainedModel(PreTrained, nnx.Module):
         for name, value in fitting(params, own).items():
             own[name].set_value(value)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "params":  # NNX would take the dict for a part of the module
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
     @property
     def params_shape_tree(self) -> dict[str, Any]:
         """Shape and float type of every parameter, nested as in `params`."""
@@ -145,9 +151,10 @@ class PreTrainedModel(PreTrained, nnx.Module):
 
     def with_params(self, params: Params) -> Self:
         """A model like this one that holds `params`; works under jit and grad, and leaves this one as it is."""
-        values = fitting(params, variables(self))
         leaves, structure = tree_util.tree_flatten_with_path(self)
-        return structure.unflatten([values[path_name(path[:-1])] for path, _ in leaves])  # type: ignore[no-any-return]
+        own = {path_name(path[:-1]): leaf for path, leaf in leaves}  # the last step is from a variable to its value
+        values = fitting(params, own)
+        return structure.unflatten([values[name] for name in own])  # type: ignore[attr-defined,no-any-return]
 
     def init_weights(self, rng: jax.Array, input_shape: tuple[int, ...] | None = None) -> dict[str, Any]:
         """New params for a model that was made with `_do_init=False`; `input_shape` is of no consequence."""
@@ -167,6 +174,11 @@ class PreTrainedModel(PreTrained, nnx.Module):
         return cast(params, jnp.float32)
 
     # Settings.
+
+    def set_view(self, deterministic: bool | None = None) -> None:
+        """Called by `nnx.view(model, deterministic=...)`, which makes a model like this one without or with dropout."""
+        if deterministic is not None:
+            self.deterministic = deterministic
 
     def set_attn_implementation(self, name: str) -> None:
         self.attn_implementation = check_implementation(name)

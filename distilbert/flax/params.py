@@ -36,8 +36,8 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def fitting(params: Params, own: Mapping[str, nnx.Variable[Any]]) -> dict[str, jax.Array]:
-    """The arrays of `params` by path, in the float type of the model.
+def fitting(params: Params, own: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """The arrays of `params` by path, in the order and the float types of a model's own.
 
     Raises:
         WeightsError: lists every array that is missing, unexpected or of another shape than the model's own.

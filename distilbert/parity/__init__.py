@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do the frameworks give the same numbers? Measured against the NumPy reference, reported as table, JSON and picture."""
+"""Do the frameworks give the same numbers? Measured against the NumPy reference; table, JSON and picture."""
 
 from __future__ import annotations
 

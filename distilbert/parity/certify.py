@@ -93,18 +93,15 @@ def verify(
 
 
 def _wanted(backends: Sequence[str] | None, alone: bool) -> list[str]:
-    if backends is None:
-        found = installed()
-        if alone and not found:
-            raise BackendError('verify: no framework is installed; pip install "distilbert[pt]" (or [tf], or [flax])')
-        return found
-    unknown = [name for name in backends if name not in BACKENDS]
-    if unknown or not backends:
-        found = ", ".join(map(repr, unknown)) or "none"
-        raise BackendError(f"backends: expected some of {', '.join(BACKENDS)}; found {found}")
-    for name in backends:
+    names = list(dict.fromkeys(installed() if backends is None else backends))
+    if not names and alone:
+        raise BackendError('verify: no framework is installed; pip install "distilbert[pt]" (or [tf], or [flax])')
+    unknown = [name for name in names if name not in BACKENDS]
+    if unknown:
+        raise BackendError(f"backends: expected {', '.join(BACKENDS)}; found {', '.join(map(repr, unknown))}")
+    for name in names:
         require(name, "verify")
-    return list(dict.fromkeys(backends))
+    return names
 
 
 def _read_other(against: str | os.PathLike[str], task: str | None, checkpoint: Checkpoint) -> Checkpoint:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 from distilbert.config import DistilBertConfig
@@ -44,18 +45,15 @@ class Comparison:
         return [found for call in self.calls for found in self._errors(backend, runner, call)]
 
     def _errors(self, backend: str, runner: Runner, call: SampleCall) -> list[Measurement]:
+        errors = functools.partial(measure, backend=backend, call=call.name)
         runs = runner.outputs(call.arguments)
         if call.finite_only:  # what is finite equals itself
-            return [
-                found
-                for run in runs
-                for found in measure([run], run, backend=backend, call=call.name, bound=self.output_bound)
-            ]
-        errors = measure(runs, self.outputs[call.name], backend=backend, call=call.name, bound=self.output_bound)
-        if self.gradient_bound is None:
-            return errors
-        runs, expected = [runner.gradients(call.arguments)], self.gradients[call.name]
-        return errors + measure(runs, expected, backend=backend, call=call.name, bound=self.gradient_bound)
+            return [found for run in runs for found in errors([run], run, bound=self.output_bound)]
+        found = errors(runs, self.outputs[call.name], bound=self.output_bound)
+        if self.gradient_bound is not None:
+            runs = [runner.gradients(call.arguments)]
+            found += errors(runs, self.gradients[call.name], bound=self.gradient_bound)
+        return found
 
 
 def compare(

@@ -56,7 +56,7 @@ def sample_calls(config: DistilBertConfig, task: str, seed: int = 0, longest: in
         SampleCall("padding before the text", sampler.padded(lengths, before=True)),
         SampleCall("a single token", sampler.full(2, 1)),
         SampleCall("positions from the whole table", {**sampler.full(2, long), "position_ids": places}),
-        SampleCall("a row of padding only", sampler.padded([short, 0]), finite_only=True),
+        SampleCall("a row of padding only", sampler.padded([short, 0, lengths[1], 0]), finite_only=True),
     ]
 
 

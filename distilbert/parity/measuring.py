@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far two models are apart: named layers of an output, and the error of each. Nothing is computed by a model here."""
+"""How far two models are apart: named layers of an output, and the error of each. No model runs here."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def relative_error(found: Any, expected: Any) -> float:
 
 
 def layers_of_output(output: Mapping[str, Any]) -> dict[str, Array]:
-    """The layers and outputs of a call in float64: `embeddings`, `layer 0 attention`, `layer 0`, ..., `logits`, `loss`."""
+    """What a call computed, in float64: `embeddings`, `layer 0 attention`, `layer 0`, ..., `logits`, `loss`."""
     layers = {}
     for i, hidden in enumerate(output.get("hidden_states", ())):
         layers["embeddings" if i == 0 else f"layer {i - 1}"] = hidden
@@ -91,7 +91,7 @@ def layers_of_gradients(gradients: Mapping[str, Array]) -> dict[str, Array]:
 def measure(
     runs: Sequence[Mapping[str, Array]], expected: Mapping[str, Array], *, backend: str, call: str, bound: float
 ) -> list[Measurement]:
-    """The largest error of every expected layer in the runs that have it; infinite where none has, or its shape is wrong."""
+    """The largest error of each expected layer in the runs that have it; infinite if none has, or its shape differs."""
     found = {layer: [run[layer] for run in runs if layer in run] for layer in expected}
     return [
         Measurement(backend, layer, call, max((_error(one, values) for one in found[layer]), default=math.inf), bound)

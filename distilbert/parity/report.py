@@ -72,7 +72,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether every error is within its bound and all weights are the same."""
-        return all(one.ok for one in (*self.weights, *self.measurements))
+        return all(one.ok for one in self.weights) and all(found.ok for found in self.measurements)
 
     @property
     def columns(self) -> list[str]:

@@ -150,18 +150,14 @@ class TensorFlowRunner(FrameworkRunner):
         """By one backward pass."""
         import tensorflow as tf
 
-        variables = {name: self._variable(name) for name in self.specs}
-        names = [name for name in variables if variables[name].trainable]
+        trained = {name: variable for name in self.specs if (variable := self._variable(name)).trainable}
         with tf.GradientTape() as tape:
             loss = self.call(arguments)["loss"]
-        found = tape.gradient(loss, [variables[name].value for name in names])
-        return {name: self.turned(name, tf.convert_to_tensor(g)) for name, g in zip(names, found, strict=True)}
+        found = tape.gradient(loss, [variable.value for variable in trained.values()])
+        return {name: self.turned(name, tf.convert_to_tensor(g)) for name, g in zip(trained, found, strict=True)}
 
     def _variable(self, name: str) -> Any:
-        layer = self.model
-        for part in self.specs[name].path.split("."):
-            layer = layer[int(part)] if part.isdigit() else getattr(layer, part)
-        return getattr(layer, self.specs[name].attribute("tf"))
+        return self.model.parameter(self.specs[name])
 
 
 class FlaxRunner(FrameworkRunner):
@@ -212,4 +208,5 @@ def _float64_allowed(backend: str, dtype: str) -> contextlib.AbstractContextMana
     backends.require(backend, "comparing the frameworks")
     import jax
 
-    return jax.enable_x64(True)
+    allowed: contextlib.AbstractContextManager[Any] = jax.enable_x64(True)
+    return allowed

@@ -61,7 +61,7 @@ FLOAT64 = Tolerance(
 )
 FLOAT32 = Tolerance(
     "float32",
-    "float32 outputs, hidden states, attentions and loss of each framework, tiny and base size, weights of std 0.02 and 0.2",
+    "float32 outputs, hidden states, attentions and loss of each framework; tiny and base size, std 0.02 and 0.2",
     "the NumPy reference in float64",
     2e-6,
     Measure.RELATIVE,

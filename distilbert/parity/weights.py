@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distilbert.convert.checkpoint import same_bits
+from distilbert.convert.arrays import same_bits
 from distilbert.convert.tensor import Array
 
 

@@ -36,7 +36,7 @@ def gelu(x: tf.Tensor) -> tf.Tensor:
 @in_float32
 def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
     """The tanh approximation of gelu."""
-    return tf.nn.gelu(x, approximate=True)
+    return 0.5 * x * (1.0 + tf.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 def gelu_10(x: tf.Tensor) -> tf.Tensor:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+from keras.layers import Dropout
 
 from distilbert.errors import BackendError
-from distilbert.tf.layers import Dropout, at_least_float32
+from distilbert.tf.layers import at_least_float32
 
 Attention = Callable[
     [tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None, tf.Tensor | None, Dropout | None],

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
+from keras.layers import Dropout
 
 from distilbert.config import DistilBertConfig
 from distilbert.inputs import check_choices
@@ -26,7 +27,7 @@ from distilbert.outputs import (
 )
 from distilbert.tf.activations import ACTIVATIONS
 from distilbert.tf.io import PreTrainedModel
-from distilbert.tf.layers import Dropout, Embedding, Layer, LayerNorm, Linear, add_bias, multiply
+from distilbert.tf.layers import Embedding, Layer, LayerNorm, Linear, add_bias, multiply
 from distilbert.tf.losses import classification_loss, span_loss, token_loss
 from distilbert.tf.modeling import DistilBertModel
 

@@ -11,10 +11,9 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.layers import Dropout
 
 from distilbert.reference import LAYER_NORM_EPS
-
-Dropout = keras.layers.Dropout
 
 
 class Layer(keras.layers.Layer):

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
+from keras.layers import Dropout
 
 from distilbert.config import DistilBertConfig
 from distilbert.inputs import check_call
@@ -22,7 +23,7 @@ from distilbert.outputs import BaseModelOutput
 from distilbert.tf.activations import ACTIVATIONS
 from distilbert.tf.attention import IMPLEMENTATIONS, additive_mask, eager
 from distilbert.tf.io import PreTrainedModel, bounds
-from distilbert.tf.layers import Dropout, Embedding, Layer, LayerNorm, Linear, checkpoint
+from distilbert.tf.layers import Embedding, Layer, LayerNorm, Linear, checkpoint
 
 
 class Embeddings(Layer):

@@ -134,8 +134,8 @@ class Engine:
     def _bert_template(self) -> Any:
         cls, sep = self.cls_sep
         return processors.TemplateProcessing(
-            single=f"{cls}:0 $A:0 {sep}:0",
-            pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
+            single=[f"{cls}:0", "$A:0", f"{sep}:0"],
+            pair=[f"{cls}:0", "$A:0", f"{sep}:0", "$B:1", f"{sep}:1"],
             special_tokens=[(token, self.plain.token_to_id(token)) for token in dict.fromkeys(self.cls_sep)],
         )
 

@@ -8,6 +8,7 @@ tokenizer_config.json before the file of the Rust library before defaults.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from distilbert.errors import FileError, TokenizerError, describe
 from distilbert.files import read_json
 from distilbert.tokenizer.added_tokens import Entries, read_entries, read_old_entries, to_token
 from distilbert.tokenizer.definition import ADDITIONAL, DEFAULT_TOKENS, SPECIAL_TOKENS, Definition, Pipeline
-from distilbert.tokenizer.settings import CHECKS, FILE_ONLY, check_arguments, check_config
+from distilbert.tokenizer.settings import CHECKS, FILE_ONLY, check_arguments, check_config, has_surrogates
 from distilbert.tokenizer.special_tokens import SpecialTokens
 from distilbert.tokenizer.tokenizer_json import TokenizerJson, read_tokenizer_json
 from distilbert.tokenizer.vocabulary import listed, read_vocabulary
@@ -131,7 +132,9 @@ class _Reading:
         except FileError as error:
             self.problems.append(str(error))
             return {}
-        if check:
+        if has_surrogates(json.dumps(value, ensure_ascii=False)):
+            self.problems.append(f"{path.name}: holds half of a surrogate pair, which is no character")
+        elif check:
             self.problems += check_config(value, path.name)
         return value
 

@@ -91,6 +91,14 @@ def is_token(value: object) -> bool:
     return is_word(value)
 
 
+def _is_border(value: object) -> bool:
+    # The Rust library's templates give ":" and "$" a meaning.
+    if not is_token(value):
+        return False
+    text = value["content"] if isinstance(value, Mapping) else str(value)
+    return ":" not in text and not text.startswith("$")
+
+
 def _is_token_list(value: object) -> bool:
     return isinstance(value, list | tuple) and all(map(is_token, value))
 
@@ -103,12 +111,14 @@ Check = tuple[Callable[[object], bool], str]
 _FLAG: Check = (lambda value: isinstance(value, bool), "true or false")
 _SIDE: Check = (lambda value: value in ("right", "left"), "'right' or 'left'")
 _TOKEN: Check = (is_token, "a token (text, or an object with content and flags)")
+_BORDER: Check = (_is_border, "a token without ':' that does not begin with '$'")
 _TOKENS: Check = (_is_token_list, "a list of tokens")
 CHECKS: dict[str, Check] = {
     **dict.fromkeys(("do_lower_case", "tokenize_chinese_chars", "clean_text", "do_basic_tokenize"), _FLAG),
     **dict.fromkeys(("strip_accents", "clean_up_tokenization_spaces", "split_special_tokens"), _FLAG),
     **dict.fromkeys(("padding_side", "truncation_side"), _SIDE),
     **dict.fromkeys(SPECIAL_TOKENS, _TOKEN),
+    **dict.fromkeys(("cls_token", "sep_token"), _BORDER),
     ADDITIONAL: _TOKENS,
     "never_split": (_is_list_of_text, "a list of words"),
     "wordpieces_prefix": (is_word, "text"),

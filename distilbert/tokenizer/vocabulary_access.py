@@ -222,7 +222,9 @@ class Vocabulary:
         fresh = [to_token(token, special=True) for token in cast("list[Token]", given.get(ADDITIONAL, []))]
         if not replace_additional_special_tokens:
             fresh = [token for token in fresh if token.content not in self.additional_special_tokens]
-        named = {name: to_token(cast(Token, value), special=True) for name, value in given.items() if name != ADDITIONAL}
+        named = {
+            name: to_token(cast(Token, value), special=True) for name, value in given.items() if name != ADDITIONAL
+        }
         # In the order given: that is the order of new ids.
         in_order = [fresh if name == ADDITIONAL else [named[name]] for name in given]
         count = self.add_tokens([token for tokens in in_order for token in tokens], special_tokens=True)

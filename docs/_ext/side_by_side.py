@@ -48,7 +48,7 @@ Row = tuple[Statement | None, ...]
 
 @dataclass(frozen=True)
 class Section:
-    """A class or function at the top of the file, or what comes before the first one, as aligned rows."""
+    """A class or function at the top of the file, as aligned rows."""
 
     name: str
     rows: list[Row]
@@ -107,16 +107,13 @@ def _place(
 
 
 def _top_level(source: str) -> dict[str, list[Statement]]:
-    """The statements of each top-level class and function, and of what comes before the first."""
+    """The statements of each class and function at the top of a file; imports are left out."""
     lines = source.splitlines()
     found: dict[str, list[Statement]] = {}
-    name = "imports"
     end = 0
     for node in ast.parse(source).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            name = node.name
-        if end or not _is_docstring(node):  # the module's own docstring differs in nothing but a file name
-            found.setdefault(name, []).extend(_statements(node, lines, end))
+            found[node.name] = list(_statements(node, lines, end))
         end = node.end_lineno or end
     return found
 
@@ -124,7 +121,7 @@ def _top_level(source: str) -> dict[str, list[Statement]]:
 def _statements(node: ast.stmt, lines: Sequence[str], before: int) -> Iterator[Statement]:
     """A statement and those inside it; `before` is the last line of what comes before."""
     start = min([node.lineno, *(item.lineno for item in getattr(node, "decorator_list", []))])
-    while start - 1 > before and lines[start - 2].strip().startswith("#") and "SPDX" not in lines[start - 2]:
+    while start - 1 > before and lines[start - 2].strip().startswith("#"):
         start -= 1
     inside = [item for field in ("body", "orelse", "finalbody") for item in getattr(node, field, [])]
     stop = inside[0].lineno - 1 if inside else node.end_lineno or node.lineno
@@ -151,8 +148,6 @@ def _key(node: ast.stmt) -> str:
         return "docstring"
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return f"{ast.unparse(node.value.func)}()"
-    if isinstance(node, ast.ImportFrom):
-        return f"import {(node.module or '').partition('.')[0]}.{(node.module or '').rpartition('.')[2]}"
     return type(node).__name__
 
 
@@ -174,7 +169,7 @@ def _row(row: Row) -> str:
 def _cell(item: Statement | None) -> str:
     if item is None:
         return "<td></td>"
-    lines = highlight(item.text, _LEXER, _FORMATTER).split("\n")
+    lines = highlight(item.text, _LEXER, _FORMATTER).rstrip("\n").split("\n")
     shown = "".join(_line(plain, coloured) for plain, coloured in zip(item.text.split("\n"), lines, strict=True))
     return f'<td title="line {item.line}">{shown}</td>'
 

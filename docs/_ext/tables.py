@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from side_by_side import BACKENDS, PACKAGE
 
-from distilbert import cli, errors, spec
+from distilbert import backend, cli, errors, spec
 from distilbert.config import ACTIVATIONS, ALIASES, DistilBertConfig
 from distilbert.convert.formats import FORMATS
 from distilbert.parity import tolerances
@@ -49,7 +49,7 @@ def formats() -> str:
             code(row.name),
             code(row.file_name),
             f"{code(row.shard_name(1, 2))}, {code(row.index_name)}",
-            BACKENDS[row.dialect],
+            backend.BACKENDS[row.dialect].title,
         )
         for row in FORMATS.values()
     ]
@@ -100,9 +100,9 @@ def activations() -> str:
 def attention() -> str:
     """The attention implementations of each framework, the default first."""
     rows = []
-    for backend, title in BACKENDS.items():
-        names, default = _implementations(backend)
-        rows.append((title, code(default), ", ".join(code(name) for name in names if name != default)))
+    for name, title in BACKENDS.items():
+        names, default = _implementations(name)
+        rows.append((title, code(default), ", ".join(code(other) for other in names if other != default)))
     return table(("framework", "default", "others"), rows)
 
 
@@ -168,10 +168,10 @@ def _shape(tensor: spec.TensorSpec, task: str) -> str:
     return f"({', '.join('dim' if size == 'attention' else str(size) for size in shown)}{',' * (len(shown) == 1)})"
 
 
-def _implementations(backend: str) -> tuple[list[str], str]:
+def _implementations(framework: str) -> tuple[list[str], str]:
     """The names in a backend's table of attention kernels, read from its source: importing it needs the framework."""
     names, default = [], ""
-    for node in ast.parse((PACKAGE / backend / "attention.py").read_text(encoding="utf-8")).body:
+    for node in ast.parse((PACKAGE / framework / "attention.py").read_text(encoding="utf-8")).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id == "IMPLEMENTATIONS":
             names = [ast.literal_eval(key) for key in node.value.keys]  # type: ignore[attr-defined]

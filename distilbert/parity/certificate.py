@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as a document to keep: what was compared, with which versions, on what, and how far apart it was.
+
+The same comparison in the same environment gives the same bytes: there is no date in it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+import distilbert
+from distilbert.backend import BACKENDS
+from distilbert.files import write_json
+from distilbert.parity import tolerances
+from distilbert.parity.report import Report
+
+KIND = "distilbert parity certificate"
+VERSION = 1
+
+
+def certificate(report: Report) -> dict[str, Any]:
+    """The certificate as JSON values."""
+    bounds = [tolerances.CONVERSION, tolerances.OUTPUTS[report.dtype]]
+    if any(found.layer.startswith("gradient") for found in report.measurements):
+        bounds.append(tolerances.GRADIENTS[report.dtype])
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        "verdict": "equal" if report.ok else "different",
+        "problems": report.problems(),
+        "environment": environment(report.backends),
+        "config": dict(sorted(report.source.config.to_dict().items())),
+        "bounds": [
+            {"name": row.name, "quantity": row.quantity, "bound": row.bound, "measure": row.measure.value}
+            for row in dict.fromkeys(bounds)
+        ],
+        **report.to_dict(),
+    }
+
+
+def write_certificate(report: Report, path: Path) -> None:
+    """Write the certificate, all or nothing; FileError if that is impossible."""
+    write_json(path, certificate(report))
+
+
+def environment(backends: tuple[str, ...]) -> dict[str, Any]:
+    """Versions of what computed, and the machine."""
+    frameworks = {name: version for backend in backends for name, version in BACKENDS[backend].versions.items()}
+    return {
+        "distilbert": distilbert.__version__,
+        "numpy": importlib.metadata.version("numpy"),
+        **frameworks,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+    }
