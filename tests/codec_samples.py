@@ -84,8 +84,9 @@ def outcome(codec: ModuleType, path: Path) -> dict[str, Array] | str:
     try:
         return loaded(codec.read(path))
     except WeightsError as error:
-        assert str(error).startswith(f"{path}: ")
-        return str(error)
+        message = str(error)
+    assert message.startswith(f"{path}: ")
+    return message
 
 
 def rewrite(path: Path, content: bytes) -> None:

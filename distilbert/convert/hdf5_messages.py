@@ -76,11 +76,11 @@ def attribute(message: bytes) -> tuple[str, bytes, bytes, bytes]:
     return decoded(parts[0].rstrip(b"\x00")), parts[1], parts[2], message[position:]
 
 
-def shape_of(space: bytes) -> tuple[int, ...]:
-    """The shape in a message or attribute."""
+def shape_of(space: bytes) -> tuple[int, ...] | None:
+    """The shape in a message or attribute; None where there is no value at all."""
     version, rank, _, kind = unpack("<BBBB", space)
     if version == 2 and kind == 2:
-        return (0,)  # no value at all, as h5py writes an empty one
+        return None
     if version not in (1, 2):
         raise Problem("damaged: a shape of an unknown kind")
     return unpack(f"<{rank}Q", space[8 if version == 1 else 4 :])

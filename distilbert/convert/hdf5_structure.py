@@ -110,9 +110,9 @@ class Structure:
         if isinstance(dtype, Text):
             raise Problem("text, expected numbers")
         shape = checked_shape(shape_of(messages[_SPACE][0]), dtype)
-        version, layout, offset, nbytes = unpack("<BBQQ", messages[_LAYOUT][0])
-        if (version, layout) != (3, 1):
+        if messages[_LAYOUT][0][:2] != b"\x03\x01":
             raise Problem("chunked or virtual values, expected plain ones as Keras writes")
+        offset, nbytes = unpack("<QQ", messages[_LAYOUT][0][2:])
         expected = nbytes_of(shape, dtype)
         if nbytes != expected:
             raise Problem(f"{dtype} {list(shape)} takes {expected:,} bytes, the file holds {nbytes:,}")
@@ -223,8 +223,8 @@ class Structure:
 
     def _texts(self, name: str, dtype: bytes, space: bytes, data: bytes) -> list[str]:
         shape = shape_of(space)
-        count = math.prod(shape)
-        if not count:
+        count = 0 if shape is None else math.prod(shape)
+        if shape is None or not count:
             return []
         text = dtype_of(dtype)
         if not isinstance(text, Text) or len(shape) > 1 or text.size * count > len(data) or not text.size:

@@ -61,8 +61,8 @@ def eager(
 def xla(
     q: Array, k: Array, v: Array, mask: Array | None, head_mask: Array | None, dropout: Drop | None
 ) -> tuple[Array, Array | None]:
-    """JAX's own composition for the compiler; its softmax is always float32, so float64 is written out."""
-    if head_mask is not None or dropout is not None or q.dtype == jnp.float64:
+    """JAX's own composition; float64 and float16 are written out: its softmax is float32, its float16 for GPUs only."""
+    if head_mask is not None or dropout is not None or q.dtype not in (jnp.float32, jnp.bfloat16):
         return eager(q, k, v, mask, head_mask, dropout)
     return _dot_product_attention(q, k, v, mask, "xla"), None
 

@@ -33,14 +33,14 @@ from distilbert.pt.modeling import DistilBertModel
 class VocabProjector(nn.Module):
     """From a vector to one score per word; tied, its matrix is the word embeddings, and only the bias is its own."""
 
-    def __init__(self, config: DistilBertConfig, word_embeddings: Embedding) -> None:
+    def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
         self.tied = config.tie_word_embeddings
-        self.weight = word_embeddings.weight if self.tied else empty_parameter(config.vocab_size, config.dim)
+        self.weight = None if self.tied else empty_parameter(config.vocab_size, config.dim)
         self.bias = empty_parameter(config.vocab_size)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.weight, self.bias)  # (B, T, V)
+    def forward(self, hidden: Tensor, word_embeddings: Embedding) -> Tensor:
+        return F.linear(hidden, word_embeddings.weight if self.tied else self.weight, self.bias)  # (B, T, V)
 
 
 class DistilBertForMaskedLM(PreTrainedModel):
@@ -54,7 +54,7 @@ class DistilBertForMaskedLM(PreTrainedModel):
         self.activation = ACTIVATIONS[config.activation]
         self.vocab_transform = Linear(config.dim, config.dim)
         self.vocab_layer_norm = LayerNorm(config.dim)
-        self.vocab_projector = VocabProjector(config, self.distilbert.embeddings.word_embeddings)
+        self.vocab_projector = VocabProjector(config)
         self.initialize(seed)
 
     def forward(
@@ -86,7 +86,7 @@ class DistilBertForMaskedLM(PreTrainedModel):
         hidden = self.vocab_transform(hidden)  # (B, T, D)
         hidden = self.activation(hidden)  # (B, T, D)
         hidden = self.vocab_layer_norm(hidden)  # (B, T, D)
-        logits = self.vocab_projector(hidden)  # (B, T, V)
+        logits = self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings)  # (B, T, V)
         loss = None if labels is None else token_loss(logits, labels)  # ()
         output = MaskedLMOutput(
             loss=loss,

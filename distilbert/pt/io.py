@@ -77,7 +77,7 @@ class PreTrainedModel(PreTrained, nn.Module):
         return int(torch.randint(2**31, (), device="cpu"))
 
     def tie_weights(self) -> None:
-        """Make a tied projector share the word embeddings again."""
+        """Show the word embeddings as the weight of a tied projector too, where PyTorch users look for it."""
         projector = getattr(self, "vocab_projector", None)
         if projector is not None and projector.tied:
             projector.weight = self.get_input_embeddings().weight
