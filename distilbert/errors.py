@@ -29,6 +29,8 @@ class TokenizerError(DistilBertError, ValueError):
 class InputError(DistilBertError, ValueError):
     """The arguments of a model call are wrong (shapes, ranges, combinations)."""
 
+    __init__ = Exception.__init__  # an error with another one leaves tf.function as TensorFlow's StagingError
+
 
 class FileError(DistilBertError, OSError):
     """A file or folder is missing, of the wrong kind, too large, or in the way."""

@@ -180,4 +180,4 @@ def _shape(array: Any) -> Shape:
 
 
 def _dtype(array: Any) -> str:
-    return str(array.dtype)
+    return str(getattr(array.dtype, "name", array.dtype))

@@ -124,7 +124,7 @@ def test_many_problems_are_counted(folder: Path) -> None:
         ("tokenizer_class", "RobertaTokenizerFast", "they are equal"),
         ("pad_token", "<pad>", "<pad> (pad_token) is neither a word of the vocabulary nor an added token"),
         ("unk_token", "<e1>", "<e1> (unk_token) is not a word of the vocabulary"),
-        ("cls_token", "low", "tokenizer.json: cls_token is '[CLS]', but tokenizer_config.json or the default is 'low'"),
+        ("cls_token", "low", "tokenizer.json: cls_token is '[CLS]', but 'low' in tokenizer_config.json"),
         ("note", "\ud800", "holds half of a surrogate pair"),
     ],
 )
@@ -142,7 +142,10 @@ def set_vocab(**changes: object) -> Callable[[dict[str, Any]], object]:
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        (lambda v: v["model"].update(type="BPE"), "model: expected type WordPiece, as BERT tokenizers have it, found 'BPE'"),
+        (
+            lambda v: v["model"].update(type="BPE"),
+            "model: expected type WordPiece, as BERT tokenizers have it, found 'BPE'",
+        ),
         (lambda v: v.pop("model"), "model: expected type WordPiece, as BERT tokenizers have it, found None"),
         (lambda v: v["model"].update(vocab=[["a", 0]]), "model.vocab: expected an object from word to id"),
         (lambda v: v["model"].update(vocab={}), "model.vocab: expected an object from word to id"),
@@ -162,13 +165,19 @@ def set_vocab(**changes: object) -> Callable[[dict[str, Any]], object]:
         (lambda v: v.update(post_processor=None), "post_processor: expected BERT's, [CLS] A [SEP] B [SEP], found None"),
         (lambda v: v["post_processor"]["single"].reverse(), "post_processor: expected [CLS] A [SEP] for one text"),
         (lambda v: v["post_processor"]["special_tokens"]["[CLS]"].update(ids=[7]), "'[CLS]' has id 7, but 2 in the"),
-        (lambda v: v["post_processor"]["special_tokens"].pop("[SEP]"), "post_processor: expected [CLS] A [SEP] for one"),
+        (
+            lambda v: v["post_processor"]["special_tokens"].pop("[SEP]"),
+            "post_processor: expected [CLS] A [SEP] for one",
+        ),
         (lambda v: v.update(added_tokens=3), "added_tokens: expected a list, found 3"),
         (lambda v: v["added_tokens"].append({"id": 8, "content": "z"}), "id 8 is 'z', but 'extra' elsewhere"),
         (lambda v: v["added_tokens"].append({"id": 30, "content": "extra"}), "'extra' has id 30, but 8 elsewhere"),
         (lambda v: v["added_tokens"].append({"id": 30, "content": "z"}), "'z' has id 30, expected 10 after 8 words"),
         (lambda v: v["added_tokens"].append({"id": 5, "content": "z"}), "'z' has id 5, expected 8 after 8 words"),
-        (lambda v: v["added_tokens"].append({"id": 10, "content": "z", "special": 1}), "expected id, content and flags"),
+        (
+            lambda v: v["added_tokens"].append({"id": 10, "content": "z", "special": 1}),
+            "expected id, content and flags",
+        ),
     ],
 )
 def test_tokenizer_json(folder: Path, edit: Callable[[dict[str, Any]], object], expected: str) -> None:
@@ -243,7 +252,7 @@ def test_damage_at_random(folder: Path, tmp_path: Path) -> None:
     sound = {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in names}
     values = [None, True, -1, 0, 2**70, 1.5, "", "low", "[CLS]", "\ud800", "a:b", [], ["a"], {}, {"content": "q"}]
     refused = 0
-    for _ in range(400):
+    for _ in range(150):
         damaged = copy.deepcopy(sound)
         place: Any = damaged[choose.choice(names)]
         while isinstance(place, dict | list) and place:
@@ -263,4 +272,4 @@ def test_damage_at_random(folder: Path, tmp_path: Path) -> None:
         again = DistilBertTokenizer.from_pretrained(tmp_path / "again")
         assert again.get_vocab() == tokenizer.get_vocab()
         assert again("low <e1> newer extra") == tokenizer("low <e1> newer extra")
-    assert 100 < refused < 350
+    assert 40 < refused < 130

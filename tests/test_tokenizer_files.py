@@ -254,6 +254,15 @@ def test_tokenizer_json_alone_keeps_its_own_settings(grown: DistilBertTokenizer,
     assert DistilBertTokenizer(tokenizer_file=tmp_path / "tokenizer.json", do_lower_case=True).do_lower_case is True
 
 
+def test_tokenizer_json_names_its_own_special_tokens(grown: DistilBertTokenizer, tmp_path: Path) -> None:
+    grown.save_pretrained(tmp_path)
+    text = (tmp_path / "tokenizer.json").read_text(encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text(text.replace("[CLS]", "<s>").replace("[SEP]", "</s>"), encoding="utf-8")
+    alone = DistilBertTokenizer(tokenizer_file=tmp_path / "tokenizer.json")
+    assert (alone.cls_token, alone.sep_token_id) == ("<s>", 3)
+    assert alone("low").tokens() == ["<s>", "low", "</s>"]
+
+
 def test_tokenizer_json_of_early_library_versions(grown: DistilBertTokenizer, tmp_path: Path) -> None:
     grown.save_pretrained(tmp_path)
     value = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))

@@ -403,3 +403,19 @@ def test_exhaustive_texts(pair: Pair, data_folder: Path) -> None:
             assert ours.batch_decode(found["input_ids"]) == theirs.batch_decode(found["input_ids"])
             count += len(chunk)
     assert count > 200_000
+
+
+def test_collators_of_transformers_take_it(uncased: Pair) -> None:
+    theirs, ours = uncased
+    texts = ["one", "two words", "three words here"]
+    for collator, extra in (
+        (transformers.DataCollatorWithPadding, {"label": 1}),
+        (transformers.DataCollatorForTokenClassification, {"labels": [0, 1, 2]}),
+    ):
+        rows = [dict(ours(text), **extra) for text in texts]
+        expected, found = (collator(tokenizer)([dict(row) for row in rows]) for tokenizer in (theirs, ours))
+        assert sorted(found) == sorted(expected)
+        for column, values in expected.items():
+            assert np.array_equal(found[column], values)
+    masked = transformers.DataCollatorForLanguageModeling(ours, mlm_probability=0.5)([ours(text) for text in texts])
+    assert masked["labels"].shape == masked["input_ids"].shape

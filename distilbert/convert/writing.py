@@ -128,6 +128,8 @@ def _write_file(
         listed += layout["shared"]
     if row.name == "tensorflow":
         layout = {"model_name": model_component(task), "sharded": sharded}
+        if task == "masked-lm" and not sharded:  # Keras lists the embeddings again in the layer that is tied to them
+            layout["repeated"] = {"vocab_projector": [name for name in listed if "/embeddings/" in name]}
         listed = [f"{layout['model_name']}/{name}" for name in listed]
     with atomic_write(path) as temporary:
         row.codec.write(temporary, native, {"format": "pt"} if row.name == "safetensors" else {}, **layout)

@@ -44,6 +44,13 @@ class Measurement:
         """Whether the error is within its bound."""
         return self.error <= self.bound
 
+    @property
+    def text(self) -> str:
+        """The error for a reader."""
+        if not math.isfinite(self.error):
+            return "not finite"
+        return f"{self.error:.1e}" if self.error else "0"
+
 
 def relative_error(found: Any, expected: Any) -> float:
     """The largest difference of two arrays over the largest absolute value of `expected`.

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from distilbert.parity.report import Report, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 FORMATS = ("png", "svg", "pdf")
 _DECADES = 4  # shown on either side of the bound
 _BELOW = ("#e8f3ee", "#b7dcc9", "#7fbfa5")  # pale to full green: within the bound
 _ABOVE = ("#fdb98a", "#e8603c", "#8f1414")  # orange to dark red: beyond it
+_INK, _GREY = "#1d2b2a", "#5f6f6d"
 
 
 def check_plot(path: Path) -> None:
@@ -42,7 +44,7 @@ def write_plot(report: Report, path: Path) -> None:
     """Draw the errors of a report into a file, all or nothing.
 
     Raises:
-        BackendError, InputError: see `check_plot`; also where nothing was measured.
+        BackendError, InputError: see `check_plot`; also where no outputs were compared.
         FileError: the file cannot be written.
     """
     check_plot(path)
@@ -51,26 +53,89 @@ def write_plot(report: Report, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows, columns = len(report.layers), len(report.columns)
-    figure = Figure(figsize=(3.4 + 1.5 * columns, 1.9 + 0.3 * rows), dpi=150, layout="constrained")
+    figure = Figure(figsize=(4.4 + 1.25 * columns, 1.6 + 0.27 * rows), dpi=160)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
     axes = figure.subplots()
-    image = _draw(axes, report)
-    bar = figure.colorbar(image, ax=axes, shrink=min(1.0, 10 / rows), aspect=18, pad=0.03)
-    _label_bar(bar, report)
+    bar = figure.colorbar(_draw(axes, report), ax=axes, shrink=min(1.0, 12 / rows), aspect=20, pad=0.03)
+    ticks = range(-_DECADES, _DECADES + 1, 2)
+    bar.set_ticks(list(ticks), labels=[_multiple_of_bound(tick) for tick in ticks])
+    bar.ax.tick_params(labelsize=7, length=0, colors=_GREY)
+    bar.ax.axhline(0, color=_INK, linewidth=1.5)
+    bar.outline.set_visible(False)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix("."))
 
 
-def _draw(axes: Axes, report: Report) -> Any:
+def _draw(axes: Axes, report: Report) -> AxesImage:
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    colours = LinearSegmentedColormap.from_list("bound", _stops())
-    scale = Normalize(-_DECADES, _DECADES, clip=True)
-    cells = [[report.of(backend).get(layer) for backend in report.columns] for layer in report.layers]
-    levels = np.array([[_level(found) for found in row] for row in cells])
-    image = axes.imshow(np.ma.masked_invalid(levels), cmap=colours, norm=scale, aspect="auto")
+    colours = LinearSegmentedColormap.from_list("around the bound", _colour_stops())
+    columns = [report.of(backend) for backend in report.columns]
+    cells = [[column.get(layer) for column in columns] for layer in report.layers]
+    levels = np.ma.masked_invalid([[_level(found) for found in row] for row in cells])
+    image = axes.imshow(levels, cmap=colours, norm=Normalize(-_DECADES, _DECADES, clip=True), aspect="auto")
     firsts = [report.first_divergence(backend) for backend in report.columns]
     for y, row in enumerate(cells):
         for x, found in enumerate(row):
-            _write_cell(axes, x, y, found, found is not None and found is firsts[x])
-    _label_axes(axes, report)
+            if found is not None:
+                _write_cell(axes, x, y, found, first=found is firsts[x])
+    _label(axes, report)
     return image
+
+
+def _write_cell(axes: Axes, x: int, y: int, found: Measurement, first: bool) -> None:
+    from matplotlib.patches import Rectangle
+
+    colour = "white" if _level(found) > _DECADES / 2 else _INK
+    text = ("first: " if first else "") + found.text
+    axes.text(x, y, text, ha="center", va="center", fontsize=7, color=colour, weight="bold" if first else "normal")
+    if first:
+        axes.add_patch(
+            Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=_INK, linewidth=1.8, zorder=3, clip_on=False)
+        )
+
+
+def _label(axes: Axes, report: Report) -> None:
+    axes.set_xticks(range(len(report.columns)), [title(backend) for backend in report.columns], fontsize=8)
+    axes.set_yticks(range(len(report.layers)), report.layers, fontsize=7)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False, labelcolor=_INK)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(0.5, len(report.columns) - 1), minor=True)
+    axes.set_yticks(np.arange(0.5, len(report.layers) - 1), minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="minor", length=0)
+    verdict = "within bounds" if all(found.ok for found in report.measurements) else "NOT within bounds"
+    bounds = " or ".join(f"{bound:.0e}" for bound in dict.fromkeys(found.bound for found in report.measurements))
+    axes.set_title(
+        f"{report.source.class_name}, {report.dtype}: {verdict}\n", fontsize=10, weight="bold", loc="left", color=_INK
+    )
+    axes.annotate(
+        f"largest difference from the NumPy reference, relative to its largest value; bound {bounds}",
+        (0, 1),
+        (0, 20),
+        "axes fraction",
+        textcoords="offset points",
+        fontsize=7,
+        color=_GREY,
+    )
+
+
+def _level(found: Measurement | None) -> float:
+    """Powers of ten by which an error exceeds its bound (negative: stays below it); NaN where nothing was measured."""
+    if found is None:
+        return math.nan
+    level = math.log10(max(found.error, 1e-300) / found.bound)
+    return min(max(level, -_DECADES), _DECADES)
+
+
+def _multiple_of_bound(power: int) -> str:
+    if power == 0:
+        return "bound"
+    return f"bound {'×' if power > 0 else '÷'} $10^{abs(power)}$"
+
+
+def _colour_stops() -> list[tuple[float, str]]:
+    """Two ramps that meet at the bound with a step, so that no shade is on the wrong side."""
+    below = zip(np.linspace(0, 0.5, len(_BELOW)), _BELOW, strict=True)
+    above = zip(np.linspace(0.5, 1, len(_ABOVE)), _ABOVE, strict=True)
+    return [(float(place), colour) for place, colour in (*below, *above)]

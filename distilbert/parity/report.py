@@ -76,8 +76,9 @@ class Report:
 
     @property
     def columns(self) -> list[str]:
-        """What was compared with the reference: frameworks, and the other checkpoint."""
-        return [*self.backends, *([OTHER] if self.other else [])]
+        """What was compared with the reference: frameworks, and the other checkpoint if it has the same shapes."""
+        measured = {found.backend for found in self.measurements}
+        return [*self.backends, *([OTHER] if OTHER in measured else [])]
 
     @property
     def layers(self) -> list[str]:
@@ -101,13 +102,14 @@ class Report:
         """One line for everything that failed."""
         lines = [
             f"{title(one.subject)}: {len(one.differences)} of {one.tensors} tensors differ from the checkpoint"
+            + (", and outputs were not compared" if one.misshapen else "")
             for one in self.weights
             if not one.ok
         ]
         for backend in self.columns:
             first = self.first_divergence(backend)
             if first is not None:
-                error = f"error {first.error:.1e}, bound {first.bound:.0e}, call: {first.call}"
+                error = f"error {first.text}, bound {first.bound:.0e}, call: {first.call}"
                 lines.append(f"{title(backend)}: diverges first at {first.layer} ({error})")
         return lines
 

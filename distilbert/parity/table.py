@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,7 +11,8 @@ from rich.text import Text
 from distilbert.backend import BACKENDS
 from distilbert.parity import tolerances
 from distilbert.parity.measuring import Measurement
-from distilbert.parity.report import Report, title
+from distilbert.parity.report import Report
+from distilbert.parity.report import title as title_of
 from distilbert.parity.weights import WeightsComparison
 
 _SHOWN = 8  # tensors listed of each comparison of weights
@@ -30,14 +32,15 @@ def _heading(report: Report) -> Text:
     reference = f"NumPy reference in {tolerances.REFERENCE_DTYPES[report.dtype]}"
     what = f"{source.class_name}, {source.config.n_layers} layers, {source.parameters:,} parameters"
     return Text.assemble(
-        (source.name, "bold"), f"  {what}\n", (f"{report.dtype} in each framework, compared with the {reference}", "dim")
+        (source.name, "bold"),
+        f"  {what}\n",
+        (f"{report.dtype} in each framework, compared with the {reference}", "dim"),
     )
 
 
 def _table(report: Report) -> Table:
-    table = Table(
-        title="largest difference, relative to the largest value", title_style="dim italic", title_justify="left"
-    )
+    title = "largest difference, relative to the largest value"
+    table = Table(title=title, title_style="dim italic", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for backend in report.columns:
         table.add_column(_column(backend), justify="right", no_wrap=True)
@@ -55,27 +58,29 @@ def _table(report: Report) -> Table:
 
 def _column(backend: str) -> str:
     if backend not in BACKENDS:
-        return title(backend)
-    return "\n".join([title(backend), *(f"{name} {version}" for name, version in BACKENDS[backend].versions.items())])
+        return title_of(backend)
+    return "\n".join(
+        [title_of(backend), *(f"{name} {version}" for name, version in BACKENDS[backend].versions.items())]
+    )
 
 
 def _cell(found: Measurement | None, first: bool) -> Text:
     if found is None:
         return Text("–", style="dim")
     if found.ok:
-        return Text(f"{found.error:.1e}", style="green")
-    return Text(f"{'first ▸ ' if first else ''}FAIL {found.error:.1e}", style="bold red" if first else "red")
+        return Text(found.text, style="green")
+    return Text(f"{'first ▸ ' if first else ''}FAIL {found.text}", style="bold red" if first else "red")
 
 
 def _weights(report: Report) -> list[Text]:
-    same = [title(one.subject) for one in report.weights if one.ok]
+    same = [title_of(one.subject) for one in report.weights if one.ok]
     lines = [Text(f"weights     bit-equal in {', '.join(same)}", style="green")] if same else []
     return lines + [line for one in report.weights if not one.ok for line in _differences(one)]
 
 
 def _differences(one: WeightsComparison) -> list[Text]:
     count = f"{len(one.differences)} of {one.tensors} tensors differ"
-    lines = [Text(f"weights     {title(one.subject)}: {count}", style="bold red")]
+    lines = [Text(f"weights     {title_of(one.subject)}: {count}", style="bold red")]
     for found in one.differences[:_SHOWN]:
         largest = "" if found.largest is None else f", largest difference {found.largest:.1e}"
         lines.append(Text(f"            {found.name}: {found.problem}{largest}", style="red"))
@@ -97,5 +102,5 @@ def _verdict(report: Report) -> Text:
     if report.worst is None:
         return Text("OK    the weights are the same, bit by bit", style="bold green")
     worst = report.worst
-    closest = f"closest: {worst.layer} in {title(worst.backend)}, {worst.error:.1e} of {worst.bound:.0e}"
+    closest = f"closest: {worst.layer} in {title_of(worst.backend)}, {worst.text} of {worst.bound:.0e}"
     return Text.assemble(("OK    every difference is within its bound", "bold green"), (f"  ({closest})", "dim"))

@@ -81,7 +81,7 @@ class PreTrainedModel(PreTrained, KerasModel):
             model = type(self)(config)  # type: ignore[call-arg]  # every model class takes (config)
         model.load_tensors(tensors)
         model.set_attn_implementation(self.attn_implementation)
-        model.encoder.transformer.gradient_checkpointing = self.gradient_checkpointing
+        encoder_of(model).transformer.gradient_checkpointing = self.gradient_checkpointing
         model.name = self.name
         object.__setattr__(self, "__dict__", vars(model))
 
@@ -90,33 +90,28 @@ class PreTrainedModel(PreTrained, KerasModel):
 
     def set_attn_implementation(self, name: str) -> None:
         self.attn_implementation = check_implementation(name)
-        for block in self.encoder.transformer.layer:
+        for block in encoder_of(self).transformer.layer:
             block.attention.implementation = name
         self.forget_compiled_steps()
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
         """Compute the blocks again in the backward pass instead of keeping their intermediate values."""
-        self.encoder.transformer.gradient_checkpointing = True
+        encoder_of(self).transformer.gradient_checkpointing = True
         self.forget_compiled_steps()
 
     def gradient_checkpointing_disable(self) -> None:
         """Keep intermediate values for the backward pass."""
-        self.encoder.transformer.gradient_checkpointing = False
+        encoder_of(self).transformer.gradient_checkpointing = False
         self.forget_compiled_steps()
 
     @property
     def gradient_checkpointing(self) -> bool:
         """Whether blocks are computed again in the backward pass."""
-        return bool(self.encoder.transformer.gradient_checkpointing)
-
-    @property
-    def encoder(self) -> Any:
-        """The bare encoder inside this model, or the model itself."""
-        return getattr(self, self.base_model_prefix, self)
+        return bool(encoder_of(self).transformer.gradient_checkpointing)
 
     def get_input_embeddings(self) -> Embedding:
         """The table of word vectors."""
-        return self.encoder.embeddings.word_embeddings
+        return encoder_of(self).embeddings.word_embeddings
 
     def set_input_embeddings(self, table: Any) -> None:
         """Give the table of word vectors the values of a layer, or an array, of the same shape."""
@@ -125,6 +120,11 @@ class PreTrainedModel(PreTrained, KerasModel):
     def get_output_embeddings(self) -> keras.Layer | None:
         """The vocabulary projector of a masked language model."""
         return getattr(self, "vocab_projector", None)
+
+
+def encoder_of(model: PreTrainedModel) -> Any:
+    """The bare encoder inside a model, or the model itself; no attribute, which Keras would save a second time."""
+    return getattr(model, model.base_model_prefix, model)
 
 
 @contextlib.contextmanager

@@ -37,11 +37,12 @@ class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
             InputError: lists everything in the call that does not fit.
         """
         given = {name: value for name, value in self.named(*arguments, **options).items() if value is not None}
-        given = {name: value if name in SWITCHES else as_tensor(value) for name, value in given.items()}
+        given = {name: value if name in SWITCHES else as_tensor(name, value) for name, value in given.items()}
         try:
             return super().__call__(**given)
         except DistilBertError as error:
-            raise without_decoration(error) from None
+            plain = without_decoration(error)
+        raise plain
 
     def named(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """The arguments of a call by name."""
@@ -100,13 +101,15 @@ class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         """The loss of a batch: the compiled one, else the model's own."""
+        targets, outputs = self.compared(x, y, y_pred)
         if self.loss is not None:
-            targets, outputs = self.compared(x, y, y_pred)
             return super().compute_loss(x, targets, outputs, sample_weight, training)
         if "loss" not in y_pred:
             names = " and ".join(self.label_names)
             raise InputError(f"labels: without compile(loss=...) expected {names} among the inputs, or y; found none")
-        return tf.add_n([y_pred["loss"], *(tf.cast(loss, y_pred["loss"].dtype) for loss in self.losses)])
+        # Keras adds up the gradients of replicas, so their losses must add up to the mean.
+        loss = y_pred["loss"] / tf.distribute.get_strategy().num_replicas_in_sync
+        return tf.add_n([loss, *(tf.cast(added, loss.dtype) for added in self.losses)])
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Update the compiled metrics, which compare the labels with the logits."""
@@ -161,15 +164,15 @@ class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         shape = (None, None, None) if self.task == "multiple-choice" else (None, None)
         return {name: tf.TensorSpec(shape, tf.int32, name) for name in ("input_ids", "attention_mask")}
 
+    def serve(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What an exported model computes: tensors by name, those of all layers stacked."""
+        output = self(inputs, training=False, return_dict=True)
+        return {name: tf.stack(value) if isinstance(value, tuple) else value for name, value in output.items()}
+
     @property
     def _default_save_signature(self) -> Any:
         """What `tf.saved_model.save(model, folder)` serves."""
-
-        @tf.function(input_signature=[self.input_signature])
-        def serving_default(inputs: dict[str, tf.Tensor]) -> Any:
-            return dict(self(inputs, training=False, return_dict=True))
-
-        return serving_default
+        return tf.function(self.serve, [self.input_signature])
 
     def export(
         self,
@@ -189,7 +192,13 @@ class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
             options: see `keras.Model.export`.
         """
         signature = [self.input_signature] if input_signature is None else input_signature
-        super().export(filepath, format, verbose, signature, **options)
+        if format != "tf_saved_model":
+            return super().export(filepath, format, verbose, signature, **options)
+        archive = keras.export.ExportArchive()
+        archive.track(self)
+        archive.add_endpoint("serve", self.serve, signature)
+        archive.write_out(filepath, verbose=verbose is not False)
+        return None
 
 
 class dtype_policy:
@@ -206,9 +215,16 @@ class dtype_policy:
         keras.config.set_dtype_policy(self.before)
 
 
-def as_tensor(value: Any) -> Any:
+def as_tensor(name: str, value: Any) -> Any:
     """A tensor of the same values; symbolic tensors stay."""
-    return value if tf.is_tensor(value) or isinstance(value, keras.KerasTensor) else tf.convert_to_tensor(value)
+    if isinstance(value, tf.RaggedTensor | tf.SparseTensor):
+        raise InputError(f"{name}: expected rows of one length, found a {type(value).__name__}; pad it")
+    if tf.is_tensor(value) or isinstance(value, keras.KerasTensor):
+        return value
+    try:
+        return tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name}: expected an array, tensor or list of rows of one length; {error}") from error
 
 
 def has_rank(value: Any) -> bool:

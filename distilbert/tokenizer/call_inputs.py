@@ -27,12 +27,17 @@ def make_rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[lis
     if not _is_batch(text, is_split_into_words):
         return [make_row(text, text_pair, is_split_into_words)], False
     if text_pair is None:
-        return [_as_pair(row, is_split_into_words) for row in text], True
+        return batch_rows(text, is_split_into_words), True
     if not isinstance(text_pair, list | tuple):
         raise TokenizerError(f"text_pair: expected a list, as text is one, found {_name(text_pair)}")
     if len(text) != len(text_pair):
         raise TokenizerError(f"text_pair: expected {len(text)} texts, as many as in text, found {len(text_pair)}")
     return list(zip(text, text_pair, strict=True)), True
+
+
+def batch_rows(rows: Sequence[Any], is_split_into_words: bool) -> list[Row]:
+    """The rows of a batch whose pairs are together: two texts in a list are a pair like two in a tuple."""
+    return [tuple(row) if isinstance(row, list) and not is_split_into_words else row for row in rows]
 
 
 def make_row(text: Any, text_pair: Any, is_split_into_words: bool) -> Row:
@@ -47,25 +52,27 @@ def make_row(text: Any, text_pair: Any, is_split_into_words: bool) -> Row:
 
 def is_pair(row: Row, is_split_into_words: bool) -> bool:
     """Whether a row has two texts."""
-    if not is_split_into_words:
-        return isinstance(row, tuple)
-    return isinstance(row, tuple) and len(row) == 2 and all(isinstance(text, list | tuple) for text in row)
+    if not isinstance(row, tuple) or len(row) != 2:
+        return False
+    return not is_split_into_words or all(isinstance(text, list | tuple) for text in row)
 
 
 def length_in_chars(text: Any) -> int:
-    """Characters of a text, in whatever form."""
-    return len(text) if isinstance(text, str) else sum(map(len, text))
+    """Characters of a text, in whatever form; 0 for what is no text."""
+    if isinstance(text, list | tuple):
+        return sum(len(word) for word in text if isinstance(word, str))
+    return len(text) if isinstance(text, str) else 0
 
 
 def row_problems(rows: Sequence[Row], is_split_into_words: bool) -> list[str]:
     """What keeps rows from being encoded, the first few."""
     problems: list[str] = []
     for number, row in enumerate(rows):
-        texts = row if is_pair(row, is_split_into_words) else (row,)
-        if len(texts) != 2 and isinstance(row, tuple) and not is_split_into_words:
+        pair = is_pair(row, is_split_into_words)
+        if isinstance(row, tuple) and not pair and not is_split_into_words:
             problems.append(f"row {number}: expected a text or two of them, found {len(row)}")
         else:
-            for text in texts:
+            for text in row if pair else (row,):
                 problems += [f"row {number}: {found}" for found in _text_problems(text, is_split_into_words)]
         if len(problems) >= SHOWN:
             break
@@ -94,10 +101,6 @@ def _is_batch(text: Any, is_split_into_words: bool) -> bool:
     if is_split_into_words:
         return len(text) > 0 and isinstance(text[0], list | tuple)
     return not isinstance(text, str)
-
-
-def _as_pair(row: Any, is_split_into_words: bool) -> Row:
-    return tuple(row) if isinstance(row, list) and not is_split_into_words else row
 
 
 def _name(value: object) -> str:

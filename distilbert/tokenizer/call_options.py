@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
+from reprlib import repr as shown
 from typing import Any
 
 from distilbert.errors import TokenizerError, describe
@@ -116,7 +117,7 @@ def _choice(name: str, value: Any, choices: tuple[str, ...], problems: list[str]
     if isinstance(value, str) and value in choices:
         return choices[choices.index(value)]
     more = ", True or False" if switch else ""
-    problems.append(f"{name}: expected {', '.join(map(repr, choices))}{more}; found {value!r:.80}")
+    problems.append(f"{name}: expected {', '.join(map(repr, choices))}{more}; found {shown(value)}")
     return choices[-1]
 
 
@@ -128,6 +129,6 @@ def _number(name: str, value: Any, least: int, problems: list[str]) -> int | Non
     except TypeError:
         number = least - 1
     if isinstance(value, bool) or not least <= number <= LONGEST:
-        problems.append(f"{name}: expected a whole number from {least} to {LONGEST}, found {value!r:.80}")
+        problems.append(f"{name}: expected a whole number from {least} to {LONGEST}, found {shown(value)}")
         return None
     return number

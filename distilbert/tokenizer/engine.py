@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers, processors
@@ -63,7 +62,7 @@ class Engine:
         self.word_count: int = self.plain.get_vocab_size(with_added_tokens=False)
         self.size: int = self.plain.get_vocab_size(with_added_tokens=True)
         self.specials: dict[bool, int] = {pair: self.plain.num_special_tokens_to_add(pair) for pair in (False, True)}
-        self.view = lru_cache(maxsize=VIEWS)(self._view)
+        self._views: dict[tuple[Truncation | None, bool], Tokenizer] = {}
 
     @classmethod
     def of_words(
@@ -109,7 +108,17 @@ class Engine:
         """A Rust tokenizer that the caller may change: it shares nothing but the vocabulary."""
         return self._build()
 
-    def _view(self, truncation: Truncation | None, split_special_tokens: bool = False) -> Tokenizer:
+    def view(self, truncation: Truncation | None, split_special_tokens: bool) -> Tokenizer:
+        """The Rust tokenizer for these settings, which nobody may change."""
+        key = truncation, split_special_tokens
+        found = self._views.get(key)
+        if found is None:
+            if len(self._views) >= VIEWS:
+                self._views.clear()
+            found = self._views[key] = self._view(*key)
+        return found
+
+    def _view(self, truncation: Truncation | None, split_special_tokens: bool) -> Tokenizer:
         tokenizer = self._build()
         tokenizer.encode_special_tokens = split_special_tokens
         if truncation is not None:

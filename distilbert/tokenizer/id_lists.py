@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from reprlib import repr as shown
 
 from distilbert.errors import TokenizerError
 from distilbert.tokenizer.call_options import SIDES, TRUNCATIONS
@@ -41,7 +42,7 @@ def truncate(
         TokenizerError: The text to cut is too short, or absent.
     """
     if strategy not in TRUNCATIONS or side not in SIDES:
-        raise TokenizerError(f"truncation: expected one of {', '.join(TRUNCATIONS)}, found {strategy!r:.80} ({side})")
+        raise TokenizerError(f"truncation: expected one of {', '.join(TRUNCATIONS)}, found {shown(strategy)} ({side})")
     if remove <= 0 or strategy == "do_not_truncate":
         return ids, pair_ids, []
     if strategy == "longest_first" and pair_ids is not None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from reprlib import repr as shown
 from typing import Any
 
 from distilbert.errors import TokenizerError, describe
@@ -42,6 +43,7 @@ def pad_rows(
     single = not ids or not isinstance(ids[0], list)
     if single:
         lists = {name: [column] for name, column in lists.items()}
+    lists |= {name: list(map(to_lists, lists[name])) for name in lists.keys() & PADDED if isinstance(lists[name], list)}
     _check(lists)
     lengths = [len(row) for row in lists[IDS]]
     if with_mask and "attention_mask" not in lists:
@@ -78,16 +80,16 @@ def _columns(encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
 def _check(lists: Mapping[str, Any]) -> None:
     count = len(lists[IDS])
     problems = [
-        f"{name}: expected {count} rows, as many as in {IDS}, found {rows!r:.80}"
+        f"{name}: expected {count} rows, as many as in {IDS}, found {shown(rows)}"
         for name, rows in lists.items()
         if not isinstance(rows, list) or len(rows) != count
     ]
     for name in [name for name in PADDED if name in lists and not problems]:
         for number, row in enumerate(lists[name]):
             expected = len(lists[IDS][number]) if isinstance(lists[IDS][number], list) else None
-            if not isinstance(row, list) or len(row) != expected or not all(type(value) is int for value in row):
+            if not isinstance(row, list) or len(row) != expected or not all(isinstance(value, int) for value in row):
                 shape = "whole numbers" if expected is None else f"{expected} whole numbers"
-                problems.append(f"{name}: row {number}: expected a list of {shape}, found {row!r:.80}")
+                problems.append(f"{name}: row {number}: expected a list of {shape}, found {shown(row)}")
     if problems:
         raise TokenizerError(describe("pad", problems[:5]))
 

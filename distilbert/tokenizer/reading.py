@@ -9,6 +9,8 @@ tokenizer_config.json before the file of the Rust library before defaults.
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +26,8 @@ from distilbert.tokenizer.settings import CHECKS, FILE_ONLY, check_arguments, ch
 from distilbert.tokenizer.special_tokens import SpecialTokens
 from distilbert.tokenizer.tokenizer_json import TokenizerJson, read_tokenizer_json
 from distilbert.tokenizer.vocabulary import listed, read_vocabulary
+
+logger = logging.getLogger("distilbert")
 
 VOCAB_FILE = "vocab.txt"
 TOKENIZER_FILE = "tokenizer.json"
@@ -57,7 +61,7 @@ class Sources:
 
         def find(name: str) -> Path | None:
             path = folder / name
-            return path if path.exists() or path.is_symlink() else None
+            return path if os.path.lexists(path) else None
 
         sources = cls(*map(find, (VOCAB_FILE, TOKENIZER_FILE, CONFIG_FILE, SPECIAL_TOKENS_FILE, ADDED_TOKENS_FILE)))
         if sources.vocab is None and sources.tokenizer is None:
@@ -148,10 +152,10 @@ class _Reading:
         self.problems += listed(VOCAB_FILE, differing)
 
     def _compare_tokens(self, used: Mapping[str, str], special: Mapping[str, AddedToken]) -> None:
-        """The Rust pipeline must use the tokens that are in the configuration, unless the caller wants others."""
+        """The Rust pipeline must use the tokens that the configuration names, unless the caller wants others."""
         for name, text in used.items():
             if not self.given.get(name) and special[name].content != text:
-                found = f"but {CONFIG_FILE} or the default is {special[name].content!r}"
+                found = f"but {special[name].content!r} in {CONFIG_FILE}"
                 self.problems.append(f"{TOKENIZER_FILE}: {name} is {text!r}, {found}")
 
     def _entries(self, rust: TokenizerJson | None, config: Mapping[str, Any], old: Mapping[str, Any]) -> Entries:
@@ -175,7 +179,7 @@ class _Reading:
         return [to_token(value).content for value in values]
 
     def _settings(self, config: Mapping[str, Any], rust: TokenizerJson | None) -> dict[str, Any]:
-        settings: dict[str, Any] = dict(rust.sides) if rust else {}
+        settings: dict[str, Any] = {**rust.sides, **rust.tokens} if rust else {}
         # A tokenizer made from vocab.txt cleans up by default, one made from tokenizer.json does not: so in 4.57.
         settings["clean_up_tokenization_spaces"] = rust is None
         if config.get("max_len") is not None:
@@ -185,7 +189,10 @@ class _Reading:
         settings |= {key: config[key] for key in CHECKS if config.get(key) is not None}
         if "strip_accents" in config:
             settings["strip_accents"] = config["strip_accents"]
-        return settings | dict(self.given)
+        settings |= self.given
+        if settings.get("do_basic_tokenize") is False:
+            logger.warning("do_basic_tokenize=False is ignored, as by the fast tokenizer of transformers")
+        return settings
 
     def _stop_on_problems(self) -> None:
         if self.problems:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from reprlib import repr as shown
 from typing import Any, TypeAlias, TypedDict
 
 from tokenizers import AddedToken
@@ -146,7 +147,7 @@ def check_arguments(given: Mapping[str, Any]) -> list[str]:
             near = get_close_matches(name, CHECKS, n=1)
             problems.append(f"{name}: no such argument" + (f", did you mean {near[0]}?" if near else ""))
         elif not (value is None and name in NULLABLE_ARGUMENTS) and not CHECKS[name][0](value):
-            problems.append(f"{name} (argument): expected {CHECKS[name][1]}, found {value!r:.80}")
+            problems.append(f"{name} (argument): expected {CHECKS[name][1]}, found {shown(value)}")
     return problems
 
 
@@ -154,7 +155,7 @@ def check_config(config: Mapping[str, Any], name: str) -> list[str]:
     """What is wrong with the known keys of a tokenizer_config.json or special_tokens_map.json; null is "not said"."""
     checks = CHECKS | FILE_ONLY
     return [
-        f"{name}: {key}: expected {checks[key][1]}, found {value!r:.80}"
+        f"{name}: {key}: expected {checks[key][1]}, found {shown(value)}"
         for key, value in config.items()
         if value is not None and key in checks and not checks[key][0](value)
     ]

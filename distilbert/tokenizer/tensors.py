@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def load_framework(kind: str) -> Any:
         BackendError: The framework is not installed.
     """
     if kind not in FRAMEWORKS:
-        raise TokenizerError(f"return_tensors: expected one of {', '.join(FRAMEWORKS)} or None, found {kind!r:.80}")
+        raise TokenizerError(f"return_tensors: expected one of {', '.join(FRAMEWORKS)} or None, found {shown(kind)}")
     module, title, extra = FRAMEWORKS[kind]
     try:
         return importlib.import_module(module)
@@ -102,7 +103,7 @@ def _rectangle(value: Any, name: str) -> NDArray[Any]:
     if array.size == 0 and not hasattr(value, "dtype"):
         array = array.astype(np.int64)
     if array.dtype.kind not in "biuf":
-        raise TokenizerError(f"return_tensors: expected numbers in {name}, found {value!r:.80}")
+        raise TokenizerError(f"return_tensors: expected numbers in {name}, found {shown(value)}")
     return array
 
 

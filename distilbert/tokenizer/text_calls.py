@@ -11,7 +11,7 @@ from tokenizers import Encoding
 from distilbert.errors import TokenizerError
 from distilbert.tokenizer.batch_encoding import BatchEncoding
 from distilbert.tokenizer.call_defaults import CallArguments, options_for, pad_token, wants, warn_once
-from distilbert.tokenizer.call_inputs import Row, make_row, make_rows
+from distilbert.tokenizer.call_inputs import Row, batch_rows, make_row, make_rows
 from distilbert.tokenizer.call_options import CallOptions
 from distilbert.tokenizer.columns import Padding, as_array, as_lists, padded_length
 from distilbert.tokenizer.tensors import from_array, load_framework
@@ -96,7 +96,7 @@ class TextCalls(Vocabulary):
         if not isinstance(batch_text_or_text_pairs, list | tuple):
             found = type(batch_text_or_text_pairs).__name__
             raise TokenizerError(f"batch_text_or_text_pairs: expected a list, found {found}")
-        rows = list(batch_text_or_text_pairs)
+        rows = batch_rows(batch_text_or_text_pairs, arguments.get("is_split_into_words", False))
         return self._encode(rows, True, add_special_tokens, arguments)
 
     def encode(

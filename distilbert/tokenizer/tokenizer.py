@@ -68,7 +68,7 @@ class DistilBertTokenizer(TextCalls, IdCalls):
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | os.PathLike[str],
+        pretrained_model_name_or_path: str | os.PathLike[str],
         *,
         revision: str | None = None,
         subfolder: str = "",
@@ -81,7 +81,7 @@ class DistilBertTokenizer(TextCalls, IdCalls):
         """Read a tokenizer from a folder, or from the hub.
 
         Args:
-            name_or_path: A folder, or "name", "org/name" or "org/name@revision" on the hub.
+            pretrained_model_name_or_path: A folder, or "name", "org/name" or "org/name@revision" on the hub.
             revision: Branch, tag or commit on the hub.
             subfolder: Folder inside the folder or repository.
             token: Access token for the hub.
@@ -95,12 +95,12 @@ class DistilBertTokenizer(TextCalls, IdCalls):
             FileError: The folder does not exist.
             HubError: The files cannot be had from the hub.
         """
-        folder = Path(name_or_path, subfolder)
-        if not folder.is_dir():
+        folder = Path(pretrained_model_name_or_path)
+        if subfolder or not folder.is_dir():
             from distilbert.hub import resolve
 
             folder = resolve(
-                name_or_path,
+                pretrained_model_name_or_path,
                 revision=revision,
                 subfolder=subfolder,
                 token=token,
@@ -109,9 +109,9 @@ class DistilBertTokenizer(TextCalls, IdCalls):
                 force_download=force_download,
                 weights=False,
             )
+        definition = read_definition(Sources.of_folder(folder if folder.is_dir() else folder.parent), settings)
+        definition.settings["name_or_path"] = str(pretrained_model_name_or_path)
         tokenizer = cls.__new__(cls)
-        definition = read_definition(Sources.of_folder(folder), settings)
-        definition.settings.setdefault("name_or_path", str(name_or_path))
         tokenizer._setup(definition)
         return tokenizer
 

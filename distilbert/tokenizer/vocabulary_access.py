@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from reprlib import repr as shown
+from threading import Lock
 from typing import Any, cast
 
 from tokenizers import AddedToken, Tokenizer
@@ -16,6 +18,7 @@ from distilbert.tokenizer.engine import Engine
 from distilbert.tokenizer.settings import INPUT_NAMES, UNLIMITED, Token, check_arguments, is_token
 from distilbert.tokenizer.tensors import to_lists
 
+_GROWING = Lock()  # no token gets lost when two threads add some
 # What Rust's decoder leaves and Hugging Face cleans up: the space before these, and around an apostrophe.
 _CLEANUPS = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
@@ -188,8 +191,9 @@ class Vocabulary:
         """
         tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
         wrong = [token for token in tokens if not isinstance(token, str | AddedToken) or not is_token(token)]
-        refuse([f"new_tokens: expected text or AddedToken, found {token!r:.80}" for token in wrong])
-        self._engine, count = self._engine.with_tokens(tokens, special_tokens)
+        refuse([f"new_tokens: expected text or AddedToken, found {shown(token)}" for token in wrong])
+        with _GROWING:
+            self._engine, count = self._engine.with_tokens(tokens, special_tokens)
         return count
 
     def add_special_tokens(
@@ -218,6 +222,7 @@ class Vocabulary:
                 if name not in (*SPECIAL_TOKENS, ADDITIONAL)
             ]
             or check_arguments(given)
+            or self._unfit_unk(given.get("unk_token"))
         )
         fresh = [to_token(token, special=True) for token in cast("list[Token]", given.get(ADDITIONAL, []))]
         if not replace_additional_special_tokens:
@@ -302,7 +307,7 @@ class Vocabulary:
 
     def _check_id(self, number: Any) -> None:
         if type(number) is not int or not 0 <= number < len(self):
-            found = f"found {number!r:.80}"
+            found = f"found {shown(number)}"
             raise TokenizerError(f"ids: expected whole numbers from 0 to {len(self) - 1:,}, {found}")
 
     def _token(self, number: Any) -> str:
@@ -311,7 +316,7 @@ class Vocabulary:
 
     def _id(self, text: Any) -> int:
         if not isinstance(text, str):
-            raise TokenizerError(f"tokens: expected text, found {text!r:.80}")
+            raise TokenizerError(f"tokens: expected text, found {shown(text)}")
         known = self._engine.plain.token_to_id(text)
         return cast(int, self.unk_token_id) if known is None else known
 
@@ -336,13 +341,15 @@ class Vocabulary:
     def _strangers(self, tokens: Mapping[str, Any]) -> list[str]:
         values = [(name, value) for name, value in tokens.items() if name != ADDITIONAL and value is not None]
         values += [(ADDITIONAL, value) for value in tokens.get(ADDITIONAL) or ()]
-        ids = [(name, value, self._engine.plain.token_to_id(str(value))) for name, value in values]
-        return [
+        unknown = [
             f"{name}: {value!s:.80} is no token of the vocabulary; add it with add_special_tokens"
-            for name, value, number in ids
-            if number is None
-        ] or [
-            f"{name}: {value!s:.80} is an added token, but the unknown token must be a word of the vocabulary"
-            for name, value, number in ids
-            if name == "unk_token" and number is not None and number >= self.vocab_size
+            for name, value in values
+            if self._engine.plain.token_to_id(str(value)) is None
         ]
+        return unknown or self._unfit_unk(tokens.get("unk_token"))
+
+    def _unfit_unk(self, value: Any) -> list[str]:
+        number = None if value is None else self._engine.plain.token_to_id(str(value))
+        if value is None or (number is not None and number < self.vocab_size):
+            return []
+        return [f"unk_token: {value!s:.80}: the unknown token must be a word of the vocabulary, WordPiece needs it"]

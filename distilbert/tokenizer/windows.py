@@ -55,9 +55,12 @@ class RowEncoder:
         if self.overflow:
             self._check_windows({number: rows[number] for number in pairs})
             return self._batch(view, rows)
-        long = {number for number in pairs if self._is_long(rows[number])}
-        short = iter(self._batch(view, [row for number, row in enumerate(rows) if number not in long]))
-        return [self._cut_pair(number, row) if number in long else next(short) for number, row in enumerate(rows)]
+        long = {number: rows[number] for number in pairs if self._is_long(rows[number])}
+        nothing = [] if self.is_split_into_words else ""
+        encodings = self._batch(view, [nothing if number in long else row for number, row in enumerate(rows)])
+        for number, row in long.items():
+            encodings[number] = self._cut_pair(number, row)
+        return encodings
 
     def _truncation(self) -> Truncation:
         # Without overflow the stride changes nothing but the work.
