@@ -33,7 +33,7 @@ check-all: $(VENV)/oracle-weights.stamp check docs
 	$(TEST) -m "slow or not slow"
 
 docs: $(VENV)/dev.stamp
-	$(RUN) -m sphinx --fail-on-warning --quiet docs docs/_build/html
+	$(RUN) -m sphinx --fresh-env --fail-on-warning --quiet docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
 clean:

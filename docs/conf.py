@@ -21,7 +21,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"distilbert {release}"
 html_static_path = ["_static"]
-html_css_files = ["side_by_side.css"]
+html_css_files = ["style.css"]
 html_show_copyright = False
 
 myst_heading_anchors = 3

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint can be wrong in, and that one message says it all: file, what was expected and found, what to do."""
+"""What a checkpoint can be wrong in, and that one message says it all: file, expectation, finding and what to do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distilbert import convert, open_checkpoint, spec
+from distilbert import spec
+from distilbert.convert import convert, open_checkpoint
 from distilbert.convert.writing import parse_size
 from distilbert.errors import ConfigError, DistilBertError, FileError, InputError, WeightsError
 

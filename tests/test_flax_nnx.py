@@ -15,7 +15,7 @@ from distilbert.errors import InputError
 
 from .conftest import REPOSITORY
 from .flax_samples import SMALL, flax_model, jax, strict_jax  # noqa: F401
-from .samples import TINY, sample_call
+from .samples import sample_call
 
 CALL = sample_call(SMALL, "sequence-classification")
 
@@ -84,19 +84,16 @@ def test_optimizer(model, nnx):
     call = {**CALL, "labels": np.array([0, 1, 1])}
 
     @nnx.jit
-    def step(model, optimizer, rngs):
-        key = rngs.dropout()
-
+    def step(model, optimizer):
         def loss(model):
-            return model(**call, dropout_rng=key, train=True).loss
+            return model(**call).loss
 
         value, gradients = nnx.value_and_grad(loss)(model)
         optimizer.update(model, gradients)
         return value
 
-    rngs = nnx.Rngs(dropout=0)
     with jax.numpy_dtype_promotion("standard"):  # optax is not written for "strict"
-        losses = [float(step(model, optimizer, rngs)) for _ in range(20)]
+        losses = [float(step(model, optimizer)) for _ in range(20)]
     assert np.mean(losses[-5:]) < 0.3 * np.mean(losses[:5])
 
 
@@ -116,12 +113,13 @@ def test_modes(model, nnx):
 
 
 def test_gradient_checkpointing_changes_no_number():
-    model = flax_model("token-classification", TINY)
-    call = sample_call(TINY, "token-classification")
+    key = jax.random.key(3, impl="rbg")  # compiles faster than the default
+    model = flax_model("token-classification", SMALL)
+    call = sample_call(SMALL, "token-classification")
 
     def gradients():
         def loss(params):
-            return model(**call, params=params, dropout_rng=jax.random.key(3), train=True, output_attentions=True).loss
+            return model(**call, params=params, dropout_rng=key, train=True, output_attentions=True).loss
 
         return jax.jit(jax.grad(loss)).trace(model.params)
 
@@ -129,16 +127,11 @@ def test_gradient_checkpointing_changes_no_number():
     assert "remat" not in str(plain.jaxpr)
     model.gradient_checkpointing_enable()
     checkpointed = gradients()
-    assert str(checkpointed.jaxpr).count("remat") >= TINY.n_layers
+    assert str(checkpointed.jaxpr).count("remat") >= 1
     a, b = (jax.tree.leaves(traced.lower().compile()(model.params)) for traced in (plain, checkpointed))
     assert all(np.allclose(x, y, atol=1e-6 * max(1, np.abs(x).max())) for x, y in zip(a, b, strict=True))
     model.gradient_checkpointing_disable()
     assert "remat" not in str(gradients().jaxpr)
-
-
-def test_vmap_over_calls(model):
-    found = jax.vmap(lambda ids: model(ids[None]).logits[0])(CALL["input_ids"])
-    assert np.allclose(found, model(CALL["input_ids"]).logits, atol=1e-6)
 
 
 def test_vmap_over_models(model):

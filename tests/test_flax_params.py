@@ -177,7 +177,7 @@ def test_training_with_optax(model):
     with jax.numpy_dtype_promotion("standard"):  # optax is not written for "strict"
         params, state = model.params, optimizer.init(model.params)
         losses = []
-        for key in jax.random.split(jax.random.key(0), 20):
+        for key in jax.random.split(jax.random.key(0, impl="rbg"), 20):  # compiles faster than the default
             params, state, loss = step(params, state, key)
             losses.append(float(loss))
     assert np.mean(losses[-5:]) < 0.3 * np.mean(losses[:5])

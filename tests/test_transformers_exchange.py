@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distilbert import DistilBertConfig, backend, open_checkpoint, spec
+from distilbert import DistilBertConfig, backend, spec
+from distilbert.convert import open_checkpoint
 
 from . import oracle
 from .samples import TINY, random_tensors, sample_call, task_config, write_model
@@ -151,20 +152,18 @@ def test_transformers_5_loads_what_is_written_here(tmp_path: Path) -> None:
     python = os.environ.get("DISTILBERT_TRANSFORMERS5_PYTHON")
     if not python:
         pytest.skip("DISTILBERT_TRANSFORMERS5_PYTHON does not name a Python with transformers 5 and torch")
-    folders = []
-    for task in spec.TASKS:
-        config = task_config(TINY, task)
+    calls = {task: sample_call(task_config(TINY, task), task) for task in spec.TASKS}
+    del calls["multiple-choice"]["position_ids"]  # which transformers 5 does not flatten with the choices
+    folders = {}
+    for task, call in calls.items():
         for size in ("5GB", oracle.SHARDED):
             folder = tmp_path / f"{task}-{size}"
-            write_model(folder, config, task, max_shard_size=size)
-            np.savez(folder / "call.npz", **sample_call(config, task))
-            folders.append(folder)
+            write_model(folder, task_config(TINY, task), task, max_shard_size=size)
+            np.savez(folder / "call.npz", **call)
+            folders[folder] = task
     done = subprocess.run([python, "-c", SCRIPT, *map(str, folders)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1].startswith("5.")
-    for folder in folders:
-        task = folder.name.rpartition("-")[0]
+    for folder, task in folders.items():
         with np.load(folder / "output.npz") as output:
-            assert_same_outputs(
-                run("pt", ours("pt", task, folder), sample_call(task_config(TINY, task), task)), dict(output)
-            )
+            assert_same_outputs(run("pt", ours("pt", task, folder), calls[task]), dict(output))

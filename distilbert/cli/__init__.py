@@ -18,6 +18,7 @@ from distilbert.cli.demo import demo
 from distilbert.cli.env import env
 from distilbert.cli.failures import end_on_signals, flush_output, reported
 from distilbert.cli.inspection import inspect
+from distilbert.cli.verify import verify
 
 app = typer.Typer(
     name="distilbert",
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, inspect, demo, env):
+for command in (convert, inspect, verify, demo, env):
     app.command()(reported(command))
 
 

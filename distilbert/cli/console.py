@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -55,28 +55,30 @@ def fact_table(facts: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str | RenderableType]]) -> Table:
-    """A titled table; the first column is text, the others are numbers or short words and stand on the right."""
+def grid(title: str, texts: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A titled table: columns of text on the left, then columns of numbers, which stand on the right."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(columns):
-        table.add_column(Text(column), justify="right" if i else "left", overflow="fold")
+    for heading in texts:
+        table.add_column(Text(heading), overflow="fold")
+    for heading in numbers:
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*map(Text, row))
     return table
 
 
 @contextmanager
-def working(message: str) -> Iterator[None]:
-    """Say on the terminal, for as long as it takes, what is being done; nothing where there is no terminal."""
+def working() -> Iterator[Callable[[str], None]]:
+    """What tells a terminal what is being done at the moment; it says nothing where there is no terminal."""
     if not sys.stderr.isatty():
-        yield
+        yield lambda step: None
         return
-    with _console(sys.stderr).status(message):
-        yield
+    with _console(sys.stderr).status("starting ...") as status:
+        yield lambda step: status.update(f"{step} ...")
 
 
 def size(nbytes: int) -> str:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distilbert import spec
 from distilbert.backend import BACKENDS
 from distilbert.cli.console import fact_table, plural, say, show, show_json, size
-from distilbert.cli.options import Json, Revision, Source, Variant, checked
+from distilbert.cli.options import Json, Revision, Source, Task, Variant, checked
 
 if TYPE_CHECKING:
     from distilbert.convert import Conversion
@@ -32,10 +31,6 @@ class Format(StrEnum):
     FLAX = "flax"
 
 
-def _task_name(text: str) -> str:
-    return spec.find_task(text).name
-
-
 def _size_in_bytes(text: str) -> int:
     from distilbert.convert.writing import parse_size
 
@@ -48,14 +43,7 @@ def convert(
     to: Annotated[
         Format, typer.Option(metavar="FORMAT", help=f"Format to write: {', '.join(Format)}.")
     ] = Format.SAFETENSORS,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TASK",
-            callback=checked(_task_name),
-            help=f"Model to write: {', '.join(spec.TASKS)}. Default: the one it is.",
-        ),
-    ] = None,
+    task: Task = None,
     variant: Variant = None,
     revision: Revision = None,
     max_shard_size: Annotated[

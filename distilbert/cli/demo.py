@@ -13,6 +13,7 @@ import typer
 
 from distilbert.backend import BACKENDS, installed
 from distilbert.cli.console import grid, show, show_json, size, working
+from distilbert.cli.frameworks import load_quietly
 from distilbert.cli.options import Json
 from distilbert.demo import MODEL, SENTENCES
 
@@ -81,12 +82,15 @@ class Outcome:
     def show(self) -> None:
         """For a reader."""
         titles = [BACKENDS[name].title for name in self.predictions]
-        show(grid("Sentiment, with its probability", ("sentence", "label", "NumPy", *titles), self._prediction_rows()))
-        show(grid("Through every format and back", ("from", "to", "file", "size", "time"), self._step_rows()))
+        show(
+            grid("Sentiment, with its probability", ("sentence", "label"), ("NumPy", *titles), self._prediction_rows())
+        )
+        show(grid("Through every format and back", ("from", "to", "file"), ("size", "time"), self._step_rows()))
         if self.report:
-            bound = max(found.bound for found in self.report.measurements)
-            title = f"Largest error against NumPy in float64, relative; at most {bound:.0e} is accepted"
-            show(grid(title, ("layer", *titles), self._error_rows(self.report)))
+            from distilbert.parity.table import render
+
+            show(render(self.report))
+        typer.echo()
         for name in self.missing:
             typer.echo(f'{BACKENDS[name].title} is not installed; pip install "distilbert[{name}]" adds it')
         typer.echo(self.verdict)
@@ -139,27 +143,23 @@ class Outcome:
             for step in self.steps
         ]
 
-    def _error_rows(self, report: Report) -> list[list[str]]:
-        columns = [report.of(name) for name in report.backends]
-        return [[layer, *(f"{column[layer].error:.1e}" for column in columns)] for layer in report.layers]
-
 
 def _run(texts: Sequence[str]) -> Outcome:
     from distilbert.demo.predicting import predict, predict_with_reference
     from distilbert.demo.tour import is_same, tour
     from distilbert.parity import verify
 
-    with tempfile.TemporaryDirectory(prefix="distilbert-demo-") as folder:
-        with working("converting through every format"):
-            steps = tour(MODEL, Path(folder))
-            round_trip = is_same(MODEL, steps[-1].weights)
-            folders = {step.format: step.weights.parent for step in steps}
-        with working("computing the reference"):
-            reference = predict_with_reference(MODEL, texts)
+    with tempfile.TemporaryDirectory(prefix="distilbert-demo-") as folder, working() as progress:
+        progress("converting through every format")
+        steps = tour(MODEL, Path(folder))
+        round_trip = is_same(MODEL, steps[-1].weights)
+        progress("computing the reference")
+        reference = predict_with_reference(MODEL, texts)
         predictions = {}
         for name in installed():
-            with working(f"running {BACKENDS[name].title}"):
-                predictions[name] = predict(folders[_OWN_FORMAT[name]], texts, name)
-        with working("comparing every layer"):
-            report = verify(MODEL) if predictions else None
+            progress(f"running {BACKENDS[name].title}")
+            load_quietly([name], "demo")
+            own = next(step for step in steps if step.format == _OWN_FORMAT[name])
+            predictions[name] = predict(own.weights.parent, texts, name)
+        report = verify(MODEL, progress=progress) if predictions else None
     return Outcome(texts, reference, predictions, steps, round_trip, report)

@@ -42,7 +42,7 @@ def inspect(
         show(fact_table(found.facts()))
         if tensors:
             rows = [(one["name"], str(one["shape"]), one["dtype"]) for one in found.tensor_rows()]
-            show(grid("tensors", ("name", "shape", "type"), rows))
+            show(grid("tensors", ("name", "shape", "type"), (), rows))
         for problem in found.problems:
             say("problem", problem)
     if found.problems:
@@ -165,7 +165,8 @@ def examine(source: str, variant: str | None, revision: str | None, check_values
     checkpoint = open_checkpoint(hub.resolve(source, variant=variant, revision=revision), variant)
     not_finite = None
     if check_values:
-        with working("reading the values"):
+        with working() as progress:
+            progress("reading the values")
             stored = checkpoint.tensors.items()
             not_finite = tuple(name for name, tensor in stored if not all_finite(tensor.load()))
     task = "encoder" if checkpoint.obstacle else checkpoint.task

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from distilbert import spec
+
 
 def checked(parse: Callable[[str], Any]) -> Callable[[str | None], Any]:
     """A callback for an option whose text `parse` turns into a value or refuses with a ValueError: wrong usage."""
@@ -23,12 +25,24 @@ def checked(parse: Callable[[str], Any]) -> Callable[[str | None], Any]:
     return callback
 
 
+def _task_name(text: str) -> str:
+    return spec.find_task(text).name
+
+
 Source = Annotated[
     str,
     typer.Argument(
         metavar="SRC",
         help="Folder, weights file, or hub repository (org/name or org/name@revision).",
         show_default=False,
+    ),
+]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK",
+        callback=checked(_task_name),
+        help=f"Which of the models: {', '.join(spec.TASKS)}. Default: the one it is.",
     ),
 ]
 Variant = Annotated[

@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distilbert import spec
-from distilbert.backend import BACKENDS
-from distilbert.cli.console import say, show, show_json
-from distilbert.cli.options import Json, Source, checked
+from distilbert.backend import BACKENDS, installed
+from distilbert.cli.console import say, show, show_json, working
+from distilbert.cli.frameworks import load_quietly
+from distilbert.cli.options import Json, Source, Task, checked
 
 
 class Dtype(StrEnum):
@@ -32,10 +29,6 @@ def _backend_names(text: str) -> str:
     if not set(names) <= BACKENDS.keys():
         raise ValueError(f"expected a list such as {','.join(BACKENDS)}; found {text!r}")
     return text
-
-
-def _task_name(text: str) -> str:
-    return spec.find_task(text).name
 
 
 def verify(
@@ -55,14 +48,7 @@ def verify(
     dtype: Annotated[
         Dtype, typer.Option(metavar="DTYPE", help=f"Float type to compute in: {', '.join(Dtype)}.")
     ] = Dtype.FLOAT32,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TASK",
-            callback=checked(_task_name),
-            help=f"Model to run: {', '.join(spec.TASKS)}. Default: the one it is.",
-        ),
-    ] = None,
+    task: Task = None,
     gradients: Annotated[bool, typer.Option("--gradients", help="Compare the gradients of the loss too.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a heat map (.png, .svg or .pdf).")] = None,
     certificate: Annotated[
@@ -76,13 +62,18 @@ def verify(
     Runs the same inputs through PyTorch, TensorFlow, JAX and a NumPy reference, and compares every layer and output.
     The exit code is 0 if every difference is within its bound, 1 if not.
     """
+    from distilbert import hub
+    from distilbert.convert import open_checkpoint
     from distilbert.parity.certify import verify as run
     from distilbert.parity.picture import check_plot
 
     if plot:
         check_plot(plot)
     names = backends.split(",") if backends else None
-    with _progress() as progress:
+    with working() as progress:
+        for checkpoint in filter(None, (source, against)):
+            open_checkpoint(hub.resolve(checkpoint))  # what cannot be read is said before the frameworks are imported
+        load_quietly(names or installed(), "verify")
         report = run(source, against, names, str(dtype), task=task, gradients=gradients, progress=progress)
     if as_json:
         show_json(report.to_dict())
@@ -101,15 +92,3 @@ def verify(
     elif plot:
         say("warning", f"{plot}: not written, for no outputs were compared")
     raise typer.Exit(0 if report.ok else 1)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """What tells a terminal what is happening; nothing where there is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda step: None
-        return
-    from rich.console import Console
-
-    with Console(stderr=True).status("starting") as status:
-        yield lambda step: status.update(f"{step} ...")

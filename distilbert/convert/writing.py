@@ -119,8 +119,8 @@ def _write_file(
     native = []
     for tensor in shard:
         known = specs[tensor.name]
-        turned = _turned(tensor) if known.transposed and row.dialect != "pt" else tensor
-        native.append(turned.renamed(spec.native_name(known, row.dialect)))
+        turned = tensor.transposed() if known.transposed and row.dialect != "pt" else tensor
+        native.append(_in_one_piece(turned).renamed(spec.native_name(known, row.dialect)))
     layout: dict[str, Any] = {}
     listed = [tensor.name for tensor in native]
     if row.name == "pytorch":
@@ -143,9 +143,9 @@ def _shared(config: DistilBertConfig, task: str, names: Sequence[str]) -> dict[s
     return {spec.PROJECTOR: words} if tied else {}
 
 
-def _turned(tensor: StoredTensor) -> StoredTensor:
-    """The transpose, in one piece when loaded."""
-    return replace(tensor, shape=tensor.shape[::-1], load=lambda: c_ordered(tensor.load().T))
+def _in_one_piece(tensor: StoredTensor) -> StoredTensor:
+    """The same tensor, its values in the order in which they are written."""
+    return replace(tensor, load=lambda: c_ordered(tensor.load()))
 
 
 def _split(tensors: Sequence[StoredTensor], limit: int) -> list[list[StoredTensor]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +82,9 @@ def cudnn(
     return _dot_product_attention(q, k, v, mask, "cudnn"), None
 
 
-def _dot_product_attention(q: Array, k: Array, v: Array, mask: Array | None, implementation: str) -> Array:
+def _dot_product_attention(
+    q: Array, k: Array, v: Array, mask: Array | None, implementation: Literal["xla", "cudnn"]
+) -> Array:
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))  # (B, T, H, K)
     context = jax.nn.dot_product_attention(q, k, v, bias=mask, implementation=implementation)  # (B, T, H, K)
     return context.swapaxes(1, 2)  # (B, H, T, K)

@@ -47,6 +47,9 @@ class PreTrainedModel(PreTrained, nnx.Module):
     A model is a Flax NNX module, and so a pytree of its parameters. It can also be called as Linen models are, with the
     parameters given apart (`params`). It holds no random state: dropout takes its key from the call.
 
+    Compile functions that take the model or its params, as in `jax.jit(lambda model, ids: model(ids))`. `jax.jit(model)`
+    runs too, but makes the weights constants of the program: slow to compile, and blind to later changes.
+
     Every class is made from a config, with these options:
 
         seed: of the new values, which are the same in every framework; default 0.

@@ -15,6 +15,7 @@ import distilbert
 from distilbert.backend import BACKENDS
 from distilbert.files import write_json
 from distilbert.parity import tolerances
+from distilbert.parity.measuring import is_gradient
 from distilbert.parity.report import Report
 
 KIND = "distilbert parity certificate"
@@ -24,8 +25,10 @@ VERSION = 1
 def certificate(report: Report) -> dict[str, Any]:
     """The certificate as JSON values."""
     bounds = [tolerances.CONVERSION, tolerances.OUTPUTS[report.dtype]]
-    if any(found.layer.startswith("gradient") for found in report.measurements):
+    if any(is_gradient(found.layer) for found in report.measurements):
         bounds.append(tolerances.GRADIENTS[report.dtype])
+    if report.rounded:
+        bounds.append(tolerances.ROUNDINGS[report.dtype])
     return {
         "kind": KIND,
         "version": VERSION,

@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import ml_dtypes
+import numpy as np
 
 from distilbert.config import DistilBertConfig
 from distilbert.errors import InputError
 from distilbert.parity import tolerances
 from distilbert.parity.inputs import Array, SampleCall
-from distilbert.parity.measuring import Measurement, measure, worst
-from distilbert.parity.running import ReferenceRunner, Runner, running
+from distilbert.parity.measuring import Measurement, is_gradient, measure, relative_error, worst
+from distilbert.parity.running import Layers, ReferenceRunner, Runner, running
 
 
 class Comparison:
@@ -32,28 +37,65 @@ class Comparison:
     ) -> None:
         if gradients and task == "encoder":
             raise InputError("gradients: the bare encoder has no loss to take them of; compare a model with a head")
-        self.output_bound = tolerances.for_outputs(dtype).bound
-        self.gradient_bound = tolerances.for_gradients(dtype).bound if gradients else None
-        self.calls = calls
-        oracle = ReferenceRunner(task, config, tensors, tolerances.REFERENCE_DTYPES[dtype])
-        judged = [call for call in calls if not call.finite_only]
-        self.outputs = {call.name: oracle.outputs(call.arguments)[0] for call in judged}
-        self.gradients = {call.name: oracle.gradients(call.arguments) for call in judged if gradients}
+        self.bound = tolerances.for_outputs(dtype).bound
+        self.gradient_bound = tolerances.for_gradients(dtype).bound if gradients else self.bound
+        self.task, self.config, self.tensors, self.dtype = task, config, tensors, dtype
+        self.calls = {call.name: call for call in calls}
+        self.gradients = gradients
+        self._nudged_answers: dict[str, Layers] = {}
+        self.expected = {call.name: self._expect(self._oracle(tensors), call) for call in calls if not call.finite_only}
 
     def errors(self, backend: str, runner: Runner) -> list[Measurement]:
-        """The error of every layer in every call."""
-        return [found for call in self.calls for found in self._errors(backend, runner, call)]
+        """The error of every layer in every call; where one exceeds its bound, also what rounding explains."""
+        found = [one for call in self.calls.values() for one in self._errors(backend, runner, call)]
+        return [one if one.within_bound else self._with_rounding(one) for one in found]
 
     def _errors(self, backend: str, runner: Runner, call: SampleCall) -> list[Measurement]:
-        errors = functools.partial(measure, backend=backend, call=call.name)
-        runs = runner.outputs(call.arguments)
+        runs = self._run(runner, call)
+        errors = functools.partial(measure, backend=backend, call=call.name, bound=self._bound)
         if call.finite_only:  # what is finite equals itself
-            return [found for run in runs for found in errors([run], run, bound=self.output_bound)]
-        found = errors(runs, self.outputs[call.name], bound=self.output_bound)
-        if self.gradient_bound is not None:
-            runs = [runner.gradients(call.arguments)]
-            found += errors(runs, self.gradients[call.name], bound=self.gradient_bound)
-        return found
+            return [one for run in runs for one in errors([run], run)]
+        return errors(runs, self.expected[call.name])
+
+    def _run(self, runner: Runner, call: SampleCall) -> list[Layers]:
+        runs = runner.outputs(call.arguments)
+        return [*runs, runner.gradients(call.arguments)] if self.gradients and not call.finite_only else runs
+
+    def _bound(self, layer: str) -> float:
+        return self.gradient_bound if is_gradient(layer) else self.bound
+
+    # The reference.
+
+    def _oracle(self, tensors: Mapping[str, Array]) -> ReferenceRunner:
+        return ReferenceRunner(self.task, self.config, tensors, tolerances.REFERENCE_DTYPES[self.dtype])
+
+    def _expect(self, oracle: ReferenceRunner, call: SampleCall) -> Layers:
+        return {layer: values for run in self._run(oracle, call) for layer, values in run.items()}
+
+    def _with_rounding(self, found: Measurement) -> Measurement:
+        if not math.isfinite(found.error):
+            return found
+        effect = relative_error(self._nudged(found.call)[found.layer], self.expected[found.call][found.layer])
+        return replace(found, rounding=tolerances.ROUNDINGS[self.dtype].bound * effect)
+
+    def _nudged(self, call: str) -> Layers:
+        if call not in self._nudged_answers:
+            self._nudged_answers[call] = self._expect(self._nudged_oracle, self.calls[call])
+        return self._nudged_answers[call]
+
+    @functools.cached_property
+    def _nudged_oracle(self) -> ReferenceRunner:
+        return self._oracle(nudged(self.tensors, self.dtype))
+
+
+def nudged(tensors: Mapping[str, Array], dtype: str) -> dict[str, Array]:
+    """The tensors in float64 with every value moved up or down by as much as rounding to `dtype` may move it."""
+    step = float(ml_dtypes.finfo(dtype).eps) / 2  # type: ignore[no-untyped-call]
+    random = np.random.default_rng(0)
+    return {
+        name: values.astype(np.float64) * (1.0 + step * random.choice([-1.0, 1.0], values.shape))
+        for name, values in tensors.items()
+    }
 
 
 def compare(
@@ -65,7 +107,7 @@ def compare(
     *calls: SampleCall,
     gradients: bool = False,
 ) -> list[Measurement]:
-    """The largest error of every layer of one framework's model, in the order of computation.
+    """The worst error of every layer of one framework's model, in the order of computation.
 
     Args:
         task: a name in `spec.TASKS`.

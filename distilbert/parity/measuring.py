@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ class Measurement:
         call: the name of the sample call.
         error: relative to the largest value; infinite where a value is not finite, or missing.
         bound: the largest error accepted.
+        rounding: the error that rounding can explain in this model (see `tolerances.ROUNDING`); only known, and only
+            of interest, where the bound is exceeded.
     """
 
     backend: str
@@ -38,11 +40,27 @@ class Measurement:
     call: str
     error: float
     bound: float
+    rounding: float = 0.0
+
+    @property
+    def within_bound(self) -> bool:
+        """Whether the error is within its bound."""
+        return self.error <= self.bound
 
     @property
     def ok(self) -> bool:
-        """Whether the error is within its bound."""
-        return self.error <= self.bound
+        """Whether the error is within its bound, or rounding explains it."""
+        return self.excess <= 1
+
+    @property
+    def severity(self) -> int:
+        """0 within the bound, 1 beyond it as far as rounding explains, 2 a failure."""
+        return int(not self.within_bound) + int(not self.ok)
+
+    @property
+    def excess(self) -> float:
+        """The error as a multiple of what is accepted."""
+        return self.error / max(self.bound, self.rounding)
 
     @property
     def text(self) -> str:
@@ -96,29 +114,44 @@ def layers_of_gradients(gradients: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def measure(
-    runs: Sequence[Mapping[str, Array]], expected: Mapping[str, Array], *, backend: str, call: str, bound: float
+    runs: Sequence[Mapping[str, Array]],
+    expected: Mapping[str, Array],
+    *,
+    backend: str,
+    call: str,
+    bound: Callable[[str], float],
 ) -> list[Measurement]:
-    """The largest error of each expected layer in the runs that have it; infinite if none has, or its shape differs."""
+    """The largest error of each expected layer in the runs that have it; infinite if none has, or its shape differs.
+
+    `bound` tells the bound of a layer.
+    """
     found = {layer: [run[layer] for run in runs if layer in run] for layer in expected}
     return [
-        Measurement(backend, layer, call, max((_error(one, values) for one in found[layer]), default=math.inf), bound)
+        Measurement(
+            backend, layer, call, max((_error(one, values) for one in found[layer]), default=math.inf), bound(layer)
+        )
         for layer, values in expected.items()
     ]
 
 
 def worst(measurements: Iterable[Measurement]) -> tuple[Measurement, ...]:
-    """Of each layer and framework the largest error, in the order in which a model computes them."""
+    """Of each layer and framework the worst error (a failure, else the largest), in the order of computation."""
     largest: dict[tuple[str, str], Measurement] = {}
     for found in measurements:
         known = largest.setdefault((found.backend, found.layer), found)
-        if found.error > known.error:
+        if (found.severity, found.error) > (known.severity, known.error):
             largest[found.backend, found.layer] = found
     return tuple(sorted(largest.values(), key=lambda found: place(found.layer)))
 
 
+def is_gradient(layer: str) -> bool:
+    """Whether a layer of this name is one of gradients."""
+    return layer.startswith(_GRADIENT)
+
+
 def place(layer: str) -> tuple[int, int, bool]:
     """Where in the computation a layer stands: inputs first, gradients last and backwards."""
-    if layer.startswith(_GRADIENT):
+    if is_gradient(layer):
         stage, number, later = place(layer.removeprefix(_GRADIENT))
         return 10 - stage, -number, later
     numbered = re.match(r"layer (\d+)", layer)

@@ -71,7 +71,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every error is within its bound and all weights are the same."""
+        """Whether every error is within its bound, or explained by rounding, and all weights are the same."""
         return all(one.ok for one in self.weights) and all(found.ok for found in self.measurements)
 
     @property
@@ -90,13 +90,18 @@ class Report:
         return {found.layer: found for found in self.measurements if found.backend == backend}
 
     def first_divergence(self, backend: str) -> Measurement | None:
-        """The first layer, in the order of computation, whose error exceeds its bound."""
+        """The first layer, in the order of computation, whose error is beyond its bound and beyond rounding."""
         return next((found for found in self.of(backend).values() if not found.ok), None)
 
     @property
+    def rounded(self) -> list[Measurement]:
+        """The errors that exceed their bound as far as rounding explains."""
+        return [found for found in self.measurements if found.ok and not found.within_bound]
+
+    @property
     def worst(self) -> Measurement | None:
-        """The error that comes closest to its bound, or exceeds it most."""
-        return max(self.measurements, key=lambda found: found.error / found.bound, default=None)
+        """The error that comes closest to what is accepted, or exceeds it most."""
+        return max(self.measurements, key=lambda found: found.excess, default=None)
 
     def problems(self) -> list[str]:
         """One line for everything that failed."""
@@ -148,6 +153,7 @@ def _measurement_to_dict(found: Measurement) -> dict[str, Any]:
         "layer": found.layer,
         "error": found.error if math.isfinite(found.error) else None,
         "bound": found.bound,
+        "rounding": found.rounding or None,
         "ok": found.ok,
         "call": found.call,
     }

@@ -23,7 +23,7 @@ def render(report: Report) -> Group:
     parts: list[RenderableType] = [_heading(report)]
     if report.measurements:
         parts += [Text(), _table(report)]
-    parts += [Text(), *_weights(report), *_not_finite(report), Text(), _verdict(report)]
+    parts += [Text(), *_weights(report), *_rounded(report), *_not_finite(report), Text(), _verdict(report)]
     return Group(*parts)
 
 
@@ -68,7 +68,9 @@ def _cell(found: Measurement | None, first: bool) -> Text:
     if found is None:
         return Text("–", style="dim")
     if found.ok:
-        return Text(found.text, style="green")
+        return Text(
+            found.text if found.within_bound else f"~ {found.text}", "green" if found.within_bound else "yellow"
+        )
     return Text(f"{'first ▸ ' if first else ''}FAIL {found.text}", style="bold red" if first else "red")
 
 
@@ -88,6 +90,21 @@ def _differences(one: WeightsComparison) -> list[Text]:
     return [*lines, Text(f"            and {rest} more", style="red")] if rest > 0 else lines
 
 
+def _rounded(report: Report) -> list[Text]:
+    if not report.rounded:
+        return []
+    count, worst = len(report.rounded), max(report.rounded, key=lambda found: found.error / found.bound)
+    row = tolerances.ROUNDINGS[report.dtype]
+    lines = [
+        f"note        ~ marks {count} beyond the bound that rounding explains: this model itself is sensitive to it.",
+        f"            Moving each weight by one rounding of {report.dtype} moves {worst.layer} by "
+        f"{worst.rounding / row.bound:.1e}; up to {row.bound:g} times that is accepted.",
+    ]
+    if report.dtype == "float32":
+        lines.append("            --dtype float64 compares it more sharply.")
+    return [Text(line, style="yellow") for line in lines]
+
+
 def _not_finite(report: Report) -> list[Text]:
     if not report.not_finite:
         return []
@@ -102,5 +119,6 @@ def _verdict(report: Report) -> Text:
     if report.worst is None:
         return Text("OK    the weights are the same, bit by bit", style="bold green")
     worst = report.worst
-    closest = f"closest: {worst.layer} in {title_of(worst.backend)}, {worst.text} of {worst.bound:.0e}"
-    return Text.assemble(("OK    every difference is within its bound", "bold green"), (f"  ({closest})", "dim"))
+    closest = f"closest: {worst.layer} in {title_of(worst.backend)}, {worst.excess:.0%} of what is accepted"
+    within = "within its bound, or explained by rounding" if report.rounded else "within its bound"
+    return Text.assemble((f"OK    every difference is {within}", "bold green"), (f"  ({closest})", "dim"))

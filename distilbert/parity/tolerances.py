@@ -18,6 +18,7 @@ class Measure(Enum):
     BITS = "bit-equal"
     RELATIVE = "relative to the largest value"
     ABSOLUTE = "absolute"
+    TIMES = "times the effect of one rounding of every weight"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Tolerance:
     reason: str
 
     def __str__(self) -> str:
-        return self.measure.value if self.measure is Measure.BITS else f"{self.bound:.0e} {self.measure.value}"
+        bound = {Measure.BITS: "", Measure.TIMES: f"{self.bound:g} "}.get(self.measure, f"{self.bound:.0e} ")
+        return f"{bound}{self.measure.value}"
 
 
 CONVERSION = Tolerance(
@@ -108,10 +110,41 @@ INVARIANCE = Tolerance(
     "What is masked has weight exactly 0; only the order of sums may differ.",
 )
 
-TABLE = (CONVERSION, FLOAT64, FLOAT32, FLOAT32_TRAINING, BFLOAT16, FLOAT16, TRANSFORMERS, INVARIANCE)
+_SENSITIVE = "an error beyond its bound in a model that is sensitive to rounding itself"
+_NUDGED = "the reference with every weight moved by one rounding"
+ROUNDING = Tolerance(
+    "rounding",
+    f"float32 or float64: {_SENSITIVE}",
+    _NUDGED,
+    16.0,
+    Measure.TIMES,
+    "Sums round at every step, a weight is moved once; sharp attention (scores of 20 and more) multiplies both alike.",
+)
+HALF_ROUNDING = Tolerance(
+    "half rounding",
+    f"bfloat16 or float16: {_SENSITIVE}",
+    _NUDGED,
+    4.0,
+    Measure.TIMES,
+    "Sums are taken in float32, so that only what is stored is rounded.",
+)
+
+TABLE = (
+    CONVERSION,
+    FLOAT64,
+    FLOAT32,
+    FLOAT32_TRAINING,
+    BFLOAT16,
+    FLOAT16,
+    ROUNDING,
+    HALF_ROUNDING,
+    TRANSFORMERS,
+    INVARIANCE,
+)
 
 OUTPUTS = {"float64": FLOAT64, "float32": FLOAT32, "bfloat16": BFLOAT16, "float16": FLOAT16}
 GRADIENTS = {"float64": FLOAT64, "float32": FLOAT32_TRAINING}
+ROUNDINGS = {"float64": ROUNDING, "float32": ROUNDING, "bfloat16": HALF_ROUNDING, "float16": HALF_ROUNDING}
 REFERENCE_DTYPES = {"float64": "float64", "float32": "float64", "bfloat16": "float32", "float16": "float32"}
 
 

@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,7 +80,7 @@ def flex_attention(
     trains_on_cpu = not q.is_cuda and torch.is_grad_enabled() and q.requires_grad
     if head_mask is not None or dropout > 0 or trains_on_cpu or not (q.is_cuda or compiling):
         return eager(q, k, v, mask, head_mask, dropout)
-    kernel = flex.flex_attention if compiling else _compiled_flex_attention()
+    kernel: Any = flex.flex_attention if compiling else _compiled_flex_attention()
     if mask is None:
         return kernel(q, k, v), None
     bias = mask.expand(q.shape[0], q.shape[1], q.shape[2], k.shape[2])

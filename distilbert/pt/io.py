@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,17 +13,25 @@ from torch.utils import _pytree
 
 from distilbert.config import DistilBertConfig
 from distilbert.convert.tensor import BFLOAT16, Array
-from distilbert.outputs import OUTPUT_CLASSES
+from distilbert.outputs import OUTPUT_CLASSES, ModelOutput
 from distilbert.pretrained import PreTrained
 from distilbert.pt.attention import DEFAULT, check_implementation
 
-for _output_class in OUTPUT_CLASSES:
+
+def _register_output(cls: type[ModelOutput]) -> None:
+    def unflatten(values: Iterable[Any], names: Iterable[str]) -> ModelOutput:
+        return cls(**dict(zip(names, values, strict=True)))
+
     _pytree.register_pytree_node(
-        _output_class,
+        cls,
         lambda output: (list(output.values()), list(output)),
-        lambda values, names, cls=_output_class: cls(**dict(zip(names, values, strict=True))),
-        serialized_type_name=f"distilbert.{_output_class.__name__}",
+        unflatten,
+        serialized_type_name=f"distilbert.{cls.__name__}",
     )
+
+
+for _output_class in OUTPUT_CLASSES:
+    _register_output(_output_class)
 
 
 class PreTrainedModel(PreTrained, nn.Module):
@@ -151,7 +159,8 @@ def to_numpy(tensor: Tensor) -> Array:
 
 def bounds(values: Tensor) -> tuple[int, int] | None:
     """Smallest and largest value, or None where the values cannot be looked at (compiling, tracing, no values)."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or values.is_meta or values.numel() == 0:
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]  # public, but not in the module's __all__
+    if torch.compiler.is_compiling() or tracing or values.is_meta or values.numel() == 0:
         return None
     low, high = torch.aminmax(values)
     return int(low), int(high)

@@ -64,7 +64,7 @@ def mish(x: tf.Tensor) -> tf.Tensor:
 
 def leaky_relu(x: tf.Tensor) -> tf.Tensor:
     """x, or 0.01 x below zero."""
-    return tf.nn.leaky_relu(x, alpha=0.01)
+    return tf.maximum(x, 0.01 * x)
 
 
 def linear(x: tf.Tensor) -> tf.Tensor:

@@ -14,20 +14,26 @@ import tensorflow as tf
 
 from distilbert.config import DistilBertConfig
 from distilbert.convert.tensor import Array
-from distilbert.outputs import OUTPUT_CLASSES
+from distilbert.outputs import OUTPUT_CLASSES, ModelOutput
 from distilbert.pretrained import PreTrained
 from distilbert.spec import TensorSpec
 from distilbert.tf.attention import DEFAULT, check_implementation
 from distilbert.tf.keras_model import KerasModel, dtype_policy
 from distilbert.tf.layers import Embedding
 
+
+def _register_output(cls: type[ModelOutput]) -> None:
+    def flatten(output: Any) -> tuple[Any, ...]:
+        return list(output.values()), tuple(output), tuple(output)
+
+    def unflatten(names: Any, values: Any) -> Any:
+        return cls(**dict(zip(names, values, strict=True)))
+
+    optree.register_pytree_node(cls, flatten, unflatten, namespace="keras")
+
+
 for _output_class in OUTPUT_CLASSES:
-    optree.register_pytree_node(
-        _output_class,
-        lambda output: (list(output.values()), tuple(output), tuple(output)),
-        lambda names, values, cls=_output_class: cls(**dict(zip(names, values, strict=True))),
-        namespace="keras",
-    )
+    _register_output(_output_class)
 
 _values_follow = contextvars.ContextVar("values_follow", default=False)
 
@@ -153,7 +159,7 @@ def to_numpy(variable: Any, tensor: TensorSpec) -> Array:
 
 def bounds(values: tf.Tensor) -> tuple[int, int] | None:
     """Smallest and largest value, or None where the values cannot be looked at (graphs, no values)."""
-    if not tf.executing_eagerly() or not isinstance(values, tf.__internal__.EagerTensor) or tf.size(values) == 0:
+    if not tf.executing_eagerly() or not hasattr(values, "numpy") or 0 in values.shape:
         return None
     numbers = values.numpy()
     return int(numbers.min()), int(numbers.max())

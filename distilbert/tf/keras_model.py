@@ -3,12 +3,14 @@
 
 Training. Compiled with a loss, a model is trained by that loss on its logits. Compiled without, it is trained by its
 own loss. Either way the labels are `y`, or are among the inputs (`labels`, or `start_positions` and `end_positions`).
+(Keras forgets no loss: compiled without one after it was compiled with one, a model still has that.)
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import keras
@@ -92,6 +94,8 @@ class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         targets = self.targets(inputs, y)
         inputs = {name: value for name, value in inputs.items() if name not in LABELS}
         if self.loss is None:
+            if self.task == "encoder":
+                raise InputError("loss: the bare encoder has none of its own; compile(loss=...)")
             inputs |= {name: targets[output] for name, output in self.label_names.items() if output in targets}
             if sample_weight is not None:
                 raise InputError("sample_weight: the model's own loss has none; compile(loss=...) with one that does")
@@ -122,7 +126,10 @@ class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         if y is None:
             y = {name: inputs[name] for name in names if inputs.get(name) is not None}
         elif not isinstance(y, Mapping):
-            y = dict(zip(names, y if isinstance(y, list | tuple) else (y,), strict=True))
+            y = dict(zip(names, y if len(names) > 1 else (y,), strict=True))
+        unknown = [name for name in y if name not in names and name not in names.values()]
+        if unknown:
+            raise InputError(f"y: {', '.join(map(repr, unknown))} unknown; expected {', '.join(names)}")
         return {names.get(name, name): labels for name, labels in y.items()}
 
     def compared(self, x: Any, y: Any, y_pred: Any) -> tuple[Any, Any]:
@@ -201,18 +208,15 @@ class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
         return None
 
 
-class dtype_policy:
+@contextlib.contextmanager
+def dtype_policy(policy: keras.DTypePolicy) -> Iterator[None]:
     """While entered, new layers have this Keras dtype policy."""
-
-    def __init__(self, policy: keras.DTypePolicy) -> None:
-        self.policy = policy
-
-    def __enter__(self) -> None:
-        self.before = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(self.policy)
-
-    def __exit__(self, *error: object) -> None:
-        keras.config.set_dtype_policy(self.before)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def as_tensor(name: str, value: Any) -> Any:

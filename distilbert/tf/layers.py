@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The layers the models are made of, in Keras: unlike Keras's own, their variables exist once they are made.
 
-A new variable is memory without values; the model draws or loads them. Not here: anything that knows about DistilBERT.
+A new variable is memory without values: these come from a checkpoint or from `initialization.py`.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Linear(keras.layers.Dense):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(outputs, kernel_initializer=unset, bias_initializer=unset)
         self.build((None, inputs))
+
+    def quantize(self, mode: str | None = None, type_check: bool = True, config: Any = None) -> None:
+        """As Keras does for its own Dense, whose computation this is."""
+        super().quantize(mode, type_check=False, config=config)
 
 
 class Embedding(keras.layers.Layer):

@@ -61,7 +61,7 @@ def _columns(encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]]) ->
     if isinstance(encoded_inputs, Mapping):
         columns = dict(encoded_inputs)
     else:
-        rows = list(encoded_inputs)
+        rows = list(encoded_inputs) if isinstance(encoded_inputs, list | tuple) else []
         if not rows or not all(isinstance(row, Mapping) for row in rows):
             raise TokenizerError("pad: expected a dict of columns, or a list of dicts with one row each")
         missing = [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
 from distilbert.errors import TokenizerError
+from distilbert.tokenizer.decoding import Decoding
 from distilbert.tokenizer.id_calls import IdCalls
 from distilbert.tokenizer.reading import VOCAB_FILE, Sources, read_definition
 from distilbert.tokenizer.settings import Settings
@@ -17,7 +18,7 @@ from distilbert.tokenizer.training import train
 from distilbert.tokenizer.writing import make_folder, vocabulary_text, write_files, write_tokenizer
 
 
-class DistilBertTokenizer(TextCalls, IdCalls):
+class DistilBertTokenizer(TextCalls, IdCalls, Decoding):
     """Text to ids and back: BERT's WordPiece with the arguments and results of Hugging Face's tokenizer.
 
     This is `DistilBertTokenizerFast` under a second name. Where the slow and the fast tokenizer of transformers 4.57
@@ -96,7 +97,7 @@ class DistilBertTokenizer(TextCalls, IdCalls):
             HubError: The files cannot be had from the hub.
         """
         folder = Path(pretrained_model_name_or_path)
-        if subfolder or not folder.is_dir():
+        if subfolder or not os.fspath(pretrained_model_name_or_path) or not folder.is_dir():
             from distilbert.hub import resolve
 
             folder = resolve(
@@ -153,7 +154,12 @@ class DistilBertTokenizer(TextCalls, IdCalls):
             new_special_tokens: Further special tokens.
             special_tokens_map: New texts of special tokens by their present text.
             trainer_options: For `tokenizers.trainers.WordPieceTrainer`, such as min_frequency.
+
+        Raises:
+            TokenizerError: vocab_size is no positive number.
         """
+        if not isinstance(vocab_size, int) or vocab_size < 1:
+            raise TokenizerError(f"vocab_size: expected a whole number of at least 1, found {vocab_size!r:.80}")
         definition = train(
             self,
             text_iterator,

@@ -15,12 +15,10 @@ from distilbert.tokenizer.added_tokens import to_token
 from distilbert.tokenizer.attributes import Setting, SpecialToken, SpecialTokenId, refuse
 from distilbert.tokenizer.definition import ADDITIONAL, SPECIAL_TOKENS, Definition
 from distilbert.tokenizer.engine import Engine
-from distilbert.tokenizer.settings import INPUT_NAMES, UNLIMITED, Token, check_arguments, is_token
+from distilbert.tokenizer.settings import INPUT_NAMES, UNLIMITED, Token, check_arguments, has_surrogates, is_token
 from distilbert.tokenizer.tensors import to_lists
 
 _GROWING = Lock()  # no token gets lost when two threads add some
-# What Rust's decoder leaves and Hugging Face cleans up: the space before these, and around an apostrophe.
-_CLEANUPS = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
 
 
 class Vocabulary:
@@ -189,7 +187,7 @@ class Vocabulary:
         Raises:
             TokenizerError: A token is no text, or empty.
         """
-        tokens = [new_tokens] if isinstance(new_tokens, str | AddedToken) else list(new_tokens)
+        tokens: list[Any] = list(new_tokens) if isinstance(new_tokens, list | tuple) else [new_tokens]
         wrong = [token for token in tokens if not isinstance(token, str | AddedToken) or not is_token(token)]
         refuse([f"new_tokens: expected text or AddedToken, found {shown(token)}" for token in wrong])
         with _GROWING:
@@ -254,57 +252,6 @@ class Vocabulary:
         skipped = set(self.all_special_ids) if skip_special_tokens else set()
         return [self._token(number) for number in ids if number not in skipped]
 
-    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
-        """Tokens as text, the pieces of a word joined."""
-        text: str = self._engine.plain.decoder.decode(list(tokens))
-        return text
-
-    def decode(
-        self,
-        token_ids: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> str:
-        """Ids (a number, list, array or tensor) as text.
-
-        Args:
-            skip_special_tokens: Leave out the special tokens.
-            clean_up_tokenization_spaces: Also close the space around an apostrophe; None for the tokenizer's setting.
-                The space before punctuation is closed either way.
-
-        Raises:
-            TokenizerError: An id is outside the vocabulary.
-        """
-        ids = to_lists(token_ids)
-        return self._decode(
-            [ids if isinstance(ids, list) else [ids]], skip_special_tokens, clean_up_tokenization_spaces
-        )[0]
-
-    def batch_decode(
-        self,
-        sequences: Any,
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-    ) -> list[str]:
-        """Rows of ids as texts: see `decode`."""
-        rows = [row if isinstance(row, list) else [row] for row in map(to_lists, to_lists(sequences))]
-        return self._decode(rows, skip_special_tokens, clean_up_tokenization_spaces)
-
-    @staticmethod
-    def clean_up_tokenization(out_string: str) -> str:
-        """Close the spaces that splitting off English punctuation and contractions left."""
-        for found in _CLEANUPS:
-            out_string = out_string.replace(found, found.strip())
-        return out_string
-
-    def _decode(self, rows: list[list[Any]], skip_special_tokens: bool, clean_up: bool | None) -> list[str]:
-        for row in rows:
-            for number in row:
-                self._check_id(number)
-        texts = self._engine.plain.decode_batch(rows, skip_special_tokens=skip_special_tokens)
-        clean = self.clean_up_tokenization_spaces if clean_up is None else clean_up
-        return [self.clean_up_tokenization(text) for text in texts] if clean else texts
-
     def _check_id(self, number: Any) -> None:
         if type(number) is not int or not 0 <= number < len(self):
             found = f"found {shown(number)}"
@@ -315,7 +262,7 @@ class Vocabulary:
         return cast(str, self._engine.plain.id_to_token(number))
 
     def _id(self, text: Any) -> int:
-        if not isinstance(text, str):
+        if not isinstance(text, str) or has_surrogates(text):
             raise TokenizerError(f"tokens: expected text, found {shown(text)}")
         known = self._engine.plain.token_to_id(text)
         return cast(int, self.unk_token_id) if known is None else known

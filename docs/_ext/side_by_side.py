@@ -81,7 +81,9 @@ def align(columns: Sequence[Sequence[Statement]]) -> list[Row]:
 def page(name: str) -> str:
     """The HTML table of a file."""
     bodies = [_body(section) for section in sections(name)]
-    heads = "".join(f"<th>{escape(title)}<small>{backend}/{escape(name)}</small></th>" for backend, title in BACKENDS.items())
+    heads = "".join(
+        f"<th>{escape(title)}<small>{backend}/{escape(name)}</small></th>" for backend, title in BACKENDS.items()
+    )
     return (
         f'<div class="side-by-side highlight"><table><thead><tr>{heads}</tr></thead>\n'
         + "\n".join(bodies)

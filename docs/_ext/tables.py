@@ -1,12 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tables of the documentation that say what the code says, as Markdown made from the code itself."""
+"""The tables of the documentation that say what the code says, as Markdown made from the code itself.
+
+    python docs/_ext/tables.py README.md
+
+writes those of a file anew that stand between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
 
 from __future__ import annotations
 
 import ast
 import builtins
 import dataclasses
+import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -156,7 +164,9 @@ def _tensors(names: Iterable[str], task: str = "masked-lm") -> str:
 
 
 def _numbered(name: str) -> str:
-    return name.replace("layer.0.", "layer.{i}.").replace("layer_._0/", "layer_._{i}/").replace("layer/0/", "layer/{i}/")
+    return (
+        name.replace("layer.0.", "layer.{i}.").replace("layer_._0/", "layer_._{i}/").replace("layer/0/", "layer/{i}/")
+    )
 
 
 def _shape(tensor: spec.TensorSpec, task: str) -> str:
@@ -198,3 +208,18 @@ def _default(item: Any) -> str:
     if item.is_flag or item.default is None or not item.show_default:
         return ""
     return code(getattr(item.default, "value", item.default))
+
+
+def refreshed(text: str) -> str:
+    """A Markdown text with its marked tables as the code has them now."""
+    return re.sub(
+        r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)",
+        lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n\n{found[3]}",
+        text,
+        flags=re.DOTALL,
+    )
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        Path(argument).write_text(refreshed(Path(argument).read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Importing frameworks for a command without the lines that they write to the terminal meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from distilbert import backend
+from distilbert.cli.failures import DEBUG_VARIABLE
+
+
+def load_quietly(names: Iterable[str], wanted_by: str) -> None:
+    """Import frameworks by short name.
+
+    Raises:
+        BackendError: one is unknown, or not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in names:
+        with _silence():
+            backend.load(name, wanted_by)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Send standard error nowhere, also for native code: TensorFlow greets from there, whatever its settings say."""
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        yield
+        return
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
