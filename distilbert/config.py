@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -268,7 +269,14 @@ class DistilBertConfig:
         return isinstance(other, DistilBertConfig) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:
         return hash(self.to_json_string())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DistilBertConfig.from_dict, (self.to_dict(),)  # not the cached hash, which differs between processes
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"DistilBertConfig is immutable; use config.replace({name}={value!r}) for a changed copy")

@@ -133,6 +133,15 @@ def test_missing_shards(index: Path) -> None:
     assert shards[2].name in message
 
 
+def test_an_endless_list_of_missing_shards_is_cut_short(index: Path) -> None:
+    stem, _, ending = index.name.removesuffix(".index.json").rpartition(".")
+    absent = {f"t{number}": f"{stem}-{number}.{ending}" for number in range(10_000)}
+    edit_json(index, lambda data: data["weight_map"].update(absent))
+    message = problem_of(lambda: open_checkpoint(index), FileError)
+    assert message.endswith("and 9992 more")
+    assert len(message) < 1000
+
+
 def test_tensor_in_two_shards(index: Path) -> None:
     shards = sorted(path for path in index.parent.iterdir() if "-of-" in path.name)
     shutil.copy(shards[1], shards[0])

@@ -140,6 +140,8 @@ def test_a_model_without_values(model):
         empty(IDS)
     with pytest.raises(InputError, match="init_weights"):
         _ = empty.params
+    with pytest.raises(InputError, match="init_weights"):
+        empty.resize_token_embeddings(120)
     shapes = jax.tree.map(lambda value: value.shape, empty.params_shape_tree)
     params = empty.init_weights(jax.random.key(0), (1, 1))
     assert jax.tree.map(lambda value: value.shape, params) == shapes

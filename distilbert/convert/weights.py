@@ -14,6 +14,8 @@ from distilbert.convert.tensor import StoredTensor
 from distilbert.errors import FileError, WeightsError, describe
 from distilbert.files import check_regular_file, read_json
 
+_SHOWN = 8  # shards listed as missing; a hostile index can list any number
+
 
 @dataclass(frozen=True)
 class StoredWeights:
@@ -67,7 +69,8 @@ def _shards(index: Path) -> tuple[Path, ...]:
     files = tuple(index.parent / name for name in shard_names(index))
     missing = [file.name for file in files if not file.exists()]
     if missing:
-        raise FileError(describe(f"{index}: lists files that are not there", missing))
+        more = [f"and {len(missing) - _SHOWN} more"] if len(missing) > _SHOWN else []
+        raise FileError(describe(f"{index}: lists files that are not there", [*missing[:_SHOWN], *more]))
     return files
 
 

@@ -47,8 +47,8 @@ class PreTrainedModel(PreTrained, nnx.Module):
     A model is a Flax NNX module, and so a pytree of its parameters. It can also be called as Linen models are, with the
     parameters given apart (`params`). It holds no random state: dropout takes its key from the call.
 
-    Compile functions that take the model or its params, as in `jax.jit(lambda model, ids: model(ids))`. `jax.jit(model)`
-    runs too, but makes the weights constants of the program: slow to compile, and blind to later changes.
+    Compile functions that take the model or its params, as in `jax.jit(lambda model, ids: model(ids))`. Also
+    `jax.jit(model)` runs, but makes the weights constants of the program: slow to compile, and blind to later changes.
 
     Every class is made from a config, with these options:
 
@@ -106,6 +106,7 @@ class PreTrainedModel(PreTrained, nnx.Module):
             variable.set_value(jnp.array(np.asarray(values, variable.dtype)))  # a copy: JAX may share memory unasked
 
     def dump_tensors(self) -> dict[str, Array]:
+        self.check_values()
         own, dumped = variables(self), {}
         for name, tensor in self.tensor_specs.items():
             values = np.asarray(own[native_name(tensor, "flax")].get_value())
@@ -130,10 +131,8 @@ class PreTrainedModel(PreTrained, nnx.Module):
     @property
     def params(self) -> dict[str, Any]:
         """The parameters as nested dicts, with the paths of flax_model.msgpack; set it to replace all of them."""
-        own = variables(self)
-        if self.is_empty:
-            raise InputError("params: this model was made with _do_init=False and has none; see `init_weights`")
-        return nested({name: variable.get_value() for name, variable in own.items()})
+        self.check_values()
+        return nested({name: variable.get_value() for name, variable in variables(self).items()})
 
     @params.setter
     def params(self, params: Params) -> None:
@@ -228,10 +227,17 @@ class PreTrainedModel(PreTrained, nnx.Module):
         """The vocabulary projector of a masked language model."""
         return getattr(self, "vocab_projector", None)
 
+    def check_values(self) -> None:
+        """Raise InputError when the model has shapes but no values."""
+        if self.is_empty:
+            raise InputError(
+                "params: this model was made with _do_init=False and has none; "
+                "pass params=..., or set model.params, from a file or from model.init_weights(key)"
+            )
+
     def check_ready(self, dropout_rng: jax.Array | None, train: bool) -> None:
         """Raise InputError when values, or a key for dropout, are missing for a call."""
-        if self.is_empty:
-            raise InputError("params: this model was made with _do_init=False; pass params=... or set model.params")
+        self.check_values()
         head = getattr(self, "dropout", None)
         rates = self.config.dropout, self.config.attention_dropout, 0 if head is None else head.rate
         if train and dropout_rng is None and any(rates):

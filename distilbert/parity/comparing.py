@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from distilbert.config import DistilBertConfig
 from distilbert.errors import InputError
 from distilbert.parity import tolerances
 from distilbert.parity.inputs import Array, SampleCall
-from distilbert.parity.measuring import Measurement, is_gradient, measure, relative_error, worst
+from distilbert.parity.measuring import Measurement, is_gradient, measure, worst
 from distilbert.parity.running import Layers, ReferenceRunner, Runner, running
 
 
@@ -42,8 +42,9 @@ class Comparison:
         self.task, self.config, self.tensors, self.dtype = task, config, tensors, dtype
         self.calls = {call.name: call for call in calls}
         self.gradients = gradients
-        self._nudged_answers: dict[str, Layers] = {}
-        self.expected = {call.name: self._expect(self._oracle(tensors), call) for call in calls if not call.finite_only}
+        oracle = self._oracle(tensors)
+        runs = {call.name: self._run(oracle, call) for call in calls if not call.finite_only}
+        self.expected = {name: functools.reduce(operator.or_, layers) for name, layers in runs.items()}
 
     def errors(self, backend: str, runner: Runner) -> list[Measurement]:
         """The error of every layer in every call; where one exceeds its bound, also what rounding explains."""
@@ -64,28 +65,24 @@ class Comparison:
     def _bound(self, layer: str) -> float:
         return self.gradient_bound if is_gradient(layer) else self.bound
 
+    def _with_rounding(self, found: Measurement) -> Measurement:
+        effect = self._rounding_effects.get(found.layer, 0.0)
+        return replace(found, rounding=tolerances.ROUNDINGS[self.dtype].bound * effect)
+
     # The reference.
 
     def _oracle(self, tensors: Mapping[str, Array]) -> ReferenceRunner:
         return ReferenceRunner(self.task, self.config, tensors, tolerances.REFERENCE_DTYPES[self.dtype])
 
-    def _expect(self, oracle: ReferenceRunner, call: SampleCall) -> Layers:
-        return {layer: values for run in self._run(oracle, call) for layer, values in run.items()}
-
-    def _with_rounding(self, found: Measurement) -> Measurement:
-        if not math.isfinite(found.error):
-            return found
-        effect = relative_error(self._nudged(found.call)[found.layer], self.expected[found.call][found.layer])
-        return replace(found, rounding=tolerances.ROUNDINGS[self.dtype].bound * effect)
-
-    def _nudged(self, call: str) -> Layers:
-        if call not in self._nudged_answers:
-            self._nudged_answers[call] = self._expect(self._nudged_oracle, self.calls[call])
-        return self._nudged_answers[call]
-
     @functools.cached_property
-    def _nudged_oracle(self) -> ReferenceRunner:
-        return self._oracle(nudged(self.tensors, self.dtype))
+    def _rounding_effects(self) -> dict[str, float]:
+        """How far each layer moves when every weight is moved by one rounding; the largest of all calls."""
+        oracle = self._oracle(nudged(self.tensors, self.dtype))
+        effects: dict[str, float] = {}
+        for name, expected in self.expected.items():
+            for one in measure(self._run(oracle, self.calls[name]), expected, backend="", call=name, bound=self._bound):
+                effects[one.layer] = max(one.error, effects.get(one.layer, 0.0))
+        return effects
 
 
 def nudged(tensors: Mapping[str, Array], dtype: str) -> dict[str, Array]:

@@ -17,13 +17,16 @@ from distilbert.parity.report import Report, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 FORMATS = ("png", "svg", "pdf")
 _DECADES = 4  # shown on either side of the bound
 _BELOW = ("#e8f3ee", "#b7dcc9", "#7fbfa5")  # pale to full green: within the bound
 _ABOVE = ("#fdb98a", "#e8603c", "#8f1414")  # orange to dark red: beyond it
-_INK, _GREY = "#1d2b2a", "#5f6f6d"
+_INK, _GREY, _GREEN, _RED = "#1d2b2a", "#5f6f6d", "#2c7a5b", "#b3261e"
+_HEADING = 0.66  # inches
 
 
 def check_plot(path: Path) -> None:
@@ -53,15 +56,14 @@ def write_plot(report: Report, path: Path) -> None:
     from matplotlib.figure import Figure
 
     rows, columns = len(report.layers), len(report.columns)
-    figure = Figure(figsize=(4.4 + 1.25 * columns, 1.6 + 0.27 * rows), dpi=160)
-    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
+    width, height = max(5.4, 3.6 + 1.25 * columns), 1.6 + 0.27 * rows
+    figure = Figure(figsize=(width, height), dpi=160)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08, rect=(0, 0, 1, 1 - _HEADING / height))
+    _write_heading(figure, report)
     axes = figure.subplots()
-    bar = figure.colorbar(_draw(axes, report), ax=axes, shrink=min(1.0, 12 / rows), aspect=20, pad=0.03)
-    ticks = range(-_DECADES, _DECADES + 1, 2)
-    bar.set_ticks(list(ticks), labels=[_multiple_of_bound(tick) for tick in ticks])
-    bar.ax.tick_params(labelsize=7, length=0, colors=_GREY)
-    bar.ax.axhline(0, color=_INK, linewidth=1.5)
-    bar.outline.set_visible(False)
+    image = _draw(axes, report)
+    _label(axes, report)
+    _add_scale(figure.colorbar(image, ax=axes, shrink=min(1.0, 12 / rows), aspect=20, pad=0.03))
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix.removeprefix("."))
 
@@ -79,7 +81,6 @@ def _draw(axes: Axes, report: Report) -> AxesImage:
         for x, found in enumerate(row):
             if found is not None:
                 _write_cell(axes, x, y, found, first=found is firsts[x])
-    _label(axes, report)
     return image
 
 
@@ -87,7 +88,7 @@ def _write_cell(axes: Axes, x: int, y: int, found: Measurement, first: bool) -> 
     from matplotlib.patches import Rectangle
 
     colour = "white" if _level(found) > _DECADES / 2 else _INK
-    text = ("first: " if first else "") + found.text
+    text = ("first: " if first else "~ " if found.severity == 1 else "") + found.text
     axes.text(x, y, text, ha="center", va="center", fontsize=7, color=colour, weight="bold" if first else "normal")
     if first:
         axes.add_patch(
@@ -104,20 +105,28 @@ def _label(axes: Axes, report: Report) -> None:
     axes.set_yticks(np.arange(0.5, len(report.layers) - 1), minor=True)
     axes.grid(which="minor", color="white", linewidth=1)
     axes.tick_params(which="minor", length=0)
-    verdict = "within bounds" if all(found.ok for found in report.measurements) else "NOT within bounds"
+
+
+def _write_heading(figure: Figure, report: Report) -> None:
+    worst = max(found.severity for found in report.measurements)
+    verdict = ("within bounds", "within bounds, but for what rounding explains (~)", "NOT within bounds")[worst]
     bounds = " or ".join(f"{bound:.0e}" for bound in dict.fromkeys(found.bound for found in report.measurements))
-    axes.set_title(
-        f"{report.source.class_name}, {report.dtype}: {verdict}\n", fontsize=10, weight="bold", loc="left", color=_INK
-    )
-    axes.annotate(
-        f"largest difference from the NumPy reference, relative to its largest value; bound {bounds}",
-        (0, 1),
-        (0, 20),
-        "axes fraction",
-        textcoords="offset points",
-        fontsize=7,
-        color=_GREY,
-    )
+    measure = f"largest difference from the NumPy reference, relative to its largest value; bound {bounds}"
+    width, height = figure.get_size_inches()
+    for text, size, colour, weight, top in (
+        (f"{report.source.class_name} in {report.dtype}", 10, _INK, "bold", 0.22),
+        (verdict, 8, (_GREEN, _INK, _RED)[worst], "bold", 0.42),
+        (measure, 6.5, _GREY, "normal", 0.58),
+    ):
+        figure.text(0.14 / width, 1 - top / height, text, fontsize=size, color=colour, weight=weight)
+
+
+def _add_scale(bar: Colorbar) -> None:
+    ticks = range(-_DECADES, _DECADES + 1, 2)
+    bar.set_ticks(list(ticks), labels=[_multiple_of_bound(tick) for tick in ticks])
+    bar.ax.tick_params(labelsize=7, length=0, colors=_GREY)
+    bar.ax.axhline(0, color=_INK, linewidth=1.5)
+    bar.outline.set_visible(False)  # type: ignore[operator]
 
 
 def _level(found: Measurement | None) -> float:
