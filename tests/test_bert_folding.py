@@ -187,6 +187,8 @@ def test_config_fields(tmp_path: Path) -> None:
     assert (config.dropout, config.attention_dropout, config.seq_classif_dropout) == (0.3, 0.2, 0.3)
     assert config.architectures == ("DistilBertModel",)
     assert config.extra["gradient_checkpointing"] is False
+    del said["num_hidden_layers"]
+    assert open_checkpoint(write_as_is(tmp_path, bert_tensors(), said)).config.n_layers == 12
 
 
 @pytest.mark.parametrize(
@@ -264,6 +266,11 @@ def test_whose_classifier_it_is(tmp_path: Path, architecture: str, pooler: bool,
     checkpoint = open_checkpoint(write_as_is(tmp_path, tensors, config))
     assert (checkpoint.task, checkpoint.obstacle is not None) == (task, refused)
     assert ("classifier.weight" in checkpoint.tensors) == (not refused)
+    if refused:
+        attempts = [lambda: convert(tmp_path, tmp_path / "out"), lambda: load_for_task(tmp_path, "multiple-choice")]
+        for attempt in attempts:
+            with pytest.raises(WeightsError, match="its head cannot be read: BERT's classifier reads a pooled token"):
+                attempt()
 
 
 def test_a_config_of_ones_own_does_not_hide_that_it_is_a_bert(tmp_path: Path) -> None:

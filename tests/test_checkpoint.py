@@ -126,9 +126,9 @@ def test_dialect_is_that_of_the_names(tmp_path: Path, dialect: str, metadata: di
         lambda name: f"module._orig_mod.{name}",
         lambda name: name.removeprefix("distilbert."),
         lambda name: f"distilbert.{name}",
-        lambda name: name.replace("distilbert.", "distilbert.distilbert."),
+        lambda name: name.replace("distilbert.", "distilbert.distilbert.distilbert."),
     ],
-    ids=["gamma-beta", "module", "compiled", "module-compiled", "no-prefix", "prefix-everywhere", "two-prefixes"],
+    ids=["gamma-beta", "module", "compiled", "module-compiled", "no-prefix", "prefix-everywhere", "three-prefixes"],
 )
 @pytest.mark.parametrize("task", spec.TASKS)
 def test_spellings(tmp_path: Path, task: str, rename: object) -> None:

@@ -111,6 +111,14 @@ def test_a_head_that_the_config_claims_is_never_made_up(tmp_path: Path, task: st
         load_for_task(folder, task)
 
 
+def test_a_head_that_lost_a_layer_is_not_taken_for_another(tmp_path: Path) -> None:
+    """Without its pre_classifier a sequence classifier looks like a token classifier; the config knows better."""
+    tensors = random_tensors(TINY, "token-classification")
+    folder = write_claiming(tmp_path, "sequence-classification", tensors)
+    with pytest.raises(WeightsError, match=r"missing    2: pre_classifier.weight, pre_classifier.bias\n"):
+        load_for_task(folder, "sequence-classification")
+
+
 def test_a_damaged_encoder_is_an_error(tmp_path: Path) -> None:
     tensors = random_tensors(TINY, "encoder")
     del tensors["transformer.layer.1.ffn.lin2.bias"]

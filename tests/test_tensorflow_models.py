@@ -93,22 +93,19 @@ def test_the_global_seed_decides_new_weights():
     assert not np.array_equal(drawn[0], drawn[2])
 
 
-@pytest.mark.parametrize("task", spec.TASKS)
+@pytest.mark.parametrize("task", ["encoder", "multiple-choice", "question-answering"])
 def test_saved_model_of_any_batch_and_length(task, tmp_path):
     config = task_config(TINY, task)
     model = by_class(task)(config, seed=0)
     model.export(tmp_path / "export", verbose=False)
-    served = [tf.saved_model.load(str(tmp_path / "export")).serve]
-    if task == "encoder":
-        tf.saved_model.save(model, str(tmp_path / "saved"))
-        signature = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
-        served.append(lambda inputs: signature(**inputs))
+    exported = tf.saved_model.load(str(tmp_path / "export"))
+    tf.saved_model.save(model, str(tmp_path / "saved"))
+    saved = tf.saved_model.load(str(tmp_path / "saved"))
     for batch, length in ((3, 7), (1, 4)):
         call = sample_call(config, task, batch=batch, length=length)
         inputs = {name: tf.constant(call[name], tf.int32) for name in ("input_ids", "attention_mask")}
         expected = model(inputs)
-        for serve in served:
-            found = serve(inputs)
+        for found in (exported.serve(inputs), saved.signatures["serving_default"](**inputs)):
             assert found.keys() == expected.keys()
             for name, value in found.items():
                 np.testing.assert_allclose(value, expected[name], rtol=0, atol=2e-6)
@@ -118,7 +115,8 @@ def test_export_stacks_layers_and_takes_a_signature(tmp_path):
     config = TINY.replace(output_hidden_states=True, return_dict=False)
     model = models.DistilBertModel(config, seed=0)
     model.export(tmp_path, verbose=False, input_signature=[{"input_ids": tf.TensorSpec((None, 5), tf.int64)}])
-    found = tf.saved_model.load(str(tmp_path)).serve({"input_ids": IDS[:, :5]})
+    loaded = tf.saved_model.load(str(tmp_path))
+    found = loaded.serve({"input_ids": tf.constant(IDS[:, :5])})
     states = model(IDS[:, :5], return_dict=True).hidden_states
     np.testing.assert_allclose(found["hidden_states"], np.stack(states), rtol=0, atol=2e-6)
 
@@ -146,7 +144,7 @@ def test_training_goes_on_after_a_keras_file(tmp_path):
     model = models.DistilBertForSequenceClassification(TINY, seed=0)
     optimizer = keras.optimizers.AdamW(1e-3, weight_decay=0.1)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    model.compile(optimizer, jit_compile=False)
+    model.compile(optimizer, run_eagerly=True)
     model.fit(IDS, np.array([0, 1, 2]), verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -157,7 +155,7 @@ def test_training_goes_on_after_a_keras_file(tmp_path):
 @keras_saving
 def test_surgery_in_place(tmp_path):
     model = models.DistilBertForMaskedLM(TINY, seed=0)
-    model.compile("sgd", jit_compile=False)
+    model.compile("sgd", run_eagerly=True)
     model.fit(IDS, IDS, verbose=0)
     model.gradient_checkpointing_enable()
     model.set_attn_implementation("dot_product_attention")
@@ -172,7 +170,7 @@ def test_surgery_in_place(tmp_path):
     assert tuple(model.distilbert.transformer.layer[1].attention.q_lin.kernel.shape) == (32, 16)
     assert model(np.ones((1, 60), int)).logits.shape == (1, 60, 120)
     assert not model.compiled, "the optimizer's variables are those of other shapes"
-    model.compile("sgd", jit_compile=False)
+    model.compile("sgd", run_eagerly=True)
     model.fit(IDS, IDS, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -207,6 +205,7 @@ def test_embeddings_are_read_and_replaced():
     assert other.get_output_embeddings() is None
 
 
+@keras_saving
 @pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize` method")
 def test_keras_quantizes_and_adapts_the_linear_layers():
     model = models.DistilBertForSequenceClassification(TINY, seed=0)
@@ -219,7 +218,7 @@ def test_keras_quantizes_and_adapts_the_linear_layers():
     linear = adapted.distilbert.transformer.layer[0].attention.q_lin
     linear.enable_lora(2)
     np.testing.assert_allclose(adapted(IDS, MASK).logits, expected, rtol=0, atol=1e-6)
-    assert not linear.kernel.trainable if isinstance(linear.kernel, keras.Variable) else True
+    assert {"lora_kernel_a", "lora_kernel_b"} < {variable.name for variable in adapted.trainable_variables}
 
 
 @pytest.mark.slow

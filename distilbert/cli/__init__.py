@@ -13,12 +13,8 @@ from typing import Annotated
 import typer
 
 from distilbert import __version__
-from distilbert.cli.convert import convert
-from distilbert.cli.demo import demo
-from distilbert.cli.env import env
+from distilbert.cli import convert, demo, env, inspection, verify
 from distilbert.cli.failures import end_on_signals, flush_output, reported
-from distilbert.cli.inspection import inspect
-from distilbert.cli.verify import verify
 
 app = typer.Typer(
     name="distilbert",
@@ -27,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, inspect, verify, demo, env):
+for command in (convert.convert, inspection.inspect, verify.verify, demo.demo, env.env):
     app.command()(reported(command))
 
 

@@ -13,6 +13,7 @@ from distilbert.backend import BACKENDS, installed
 from distilbert.cli.console import say, show, show_json, working
 from distilbert.cli.frameworks import load_quietly
 from distilbert.cli.options import Json, Source, Task, checked
+from distilbert.errors import FileError
 
 
 class Dtype(StrEnum):
@@ -65,10 +66,8 @@ def verify(
     from distilbert import hub
     from distilbert.convert import open_checkpoint
     from distilbert.parity.certify import verify as run
-    from distilbert.parity.picture import check_plot
 
-    if plot:
-        check_plot(plot)
+    _check_targets(plot, certificate)
     names = backends.split(",") if backends else None
     with working() as progress:
         for checkpoint in filter(None, (source, against)):
@@ -92,3 +91,14 @@ def verify(
     elif plot:
         say("warning", f"{plot}: not written, for no outputs were compared")
     raise typer.Exit(0 if report.ok else 1)
+
+
+def _check_targets(plot: Path | None, certificate: Path | None) -> None:
+    """Refuse now what could not be written after all the work."""
+    for path in (plot, certificate):
+        if path and not path.parent.is_dir():
+            raise FileError(f"{path}: cannot be written, there is no folder {path.parent}")
+    if plot:
+        from distilbert.parity.picture import check_plot
+
+        check_plot(plot)

@@ -126,7 +126,7 @@ def _add_scale(bar: Colorbar) -> None:
     bar.set_ticks(list(ticks), labels=[_multiple_of_bound(tick) for tick in ticks])
     bar.ax.tick_params(labelsize=7, length=0, colors=_GREY)
     bar.ax.axhline(0, color=_INK, linewidth=1.5)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
 
 
 def _level(found: Measurement | None) -> float:

@@ -84,7 +84,7 @@ class PreTrainedModel(PreTrained, KerasModel):
     def rebuild(self, config: DistilBertConfig, tensors: Mapping[str, Array]) -> None:
         """As in every backend; an optimizer does not fit the new variables, so `compile` again before `fit`."""
         with dtype_policy(self.dtype_policy), without_values():
-            model = type(self)(config)  # type: ignore[call-arg]  # every model class takes (config)
+            model = type(self)(config)
         model.load_tensors(tensors)
         model.set_attn_implementation(self.attn_implementation)
         encoder_of(model).transformer.gradient_checkpointing = self.gradient_checkpointing

@@ -23,7 +23,7 @@ LABELS = ("labels", "start_positions", "end_positions")
 SWITCHES = ("output_attentions", "output_hidden_states", "return_dict", "training")
 
 
-class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
+class KerasModel(keras.Model):
     """Base of the models: `config` and `task` come from the class that is made of both."""
 
     config: DistilBertConfig
@@ -31,7 +31,7 @@ class KerasModel(keras.Model):  # type: ignore[misc]  # Keras has no types
 
     # Calling.
 
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         """Call the model with arrays, tensors or lists, by position, by name, or in one dict or tuple.
 

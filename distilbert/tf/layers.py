@@ -124,7 +124,7 @@ def checkpoint(block: Layer, *arguments: Any, dropouts: Sequence[Dropout]) -> tu
     seeds = [(generator.state, generator.next()) for generator in generators]
     places = [place for place, argument in enumerate(arguments) if tf.is_tensor(argument)]
 
-    @tf.recompute_grad  # type: ignore[untyped-decorator]
+    @tf.recompute_grad
     def run(*tensors: tf.Tensor) -> list[tf.Tensor]:
         filled = list(arguments)
         for place, tensor in zip(places, tensors, strict=True):
