@@ -43,7 +43,7 @@ def write(folder: Path, task: str = TASK, to: str = "safetensors", config=TINY, 
     tensors = random_tensors(config, task) | changes
     stored = {name: StoredTensor.of(name, values) for name, values in tensors.items()}
     write_checkpoint(folder, config, task, stored, format=to)
-    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n", encoding="utf-8")
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", encoding="utf-8")
     return folder
 
 
@@ -417,3 +417,12 @@ def test_interruption():
     result = run(command)
     assert result.exit_code == 130
     assert "Traceback" not in result.output
+
+
+def test_a_vocabulary_that_does_not_fit(checkpoint, tmp_path):
+    with (checkpoint / "vocab.txt").open("a") as file:
+        file.writelines(f"word{i}\n" for i in range(TINY.vocab_size))
+    for arguments in (("inspect", checkpoint), ("convert", checkpoint, tmp_path / "target")):
+        result = invoke(*arguments, code=1)
+        assert "has 104 tokens (0 of them added), but the model has vocab_size 99" in " ".join(result.stderr.split())
+    assert not (tmp_path / "target").exists()

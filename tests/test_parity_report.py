@@ -397,6 +397,11 @@ def test_not_finite_weights_are_a_warning_and_only_bits_are_compared(folders):
     assert "NaN or infinity in classifier.bias: outputs cannot be compared" in text_of(found)
 
 
+def test_a_cast_nan_may_be_any_nan(folders):
+    pytest.importorskip("torch")
+    assert verify(folders["nan"], backends=["pt"], dtype="bfloat16").ok
+
+
 def test_a_task_can_be_asked_for(folders):
     found = verify(folders["plain"], against=folders["plain"], backends=[], task="feature-extraction")
     assert found.source.class_name == "DistilBertModel"

@@ -161,5 +161,5 @@ def _run(texts: Sequence[str]) -> Outcome:
             load_quietly([name], "demo")
             own = next(step for step in steps if step.format == _OWN_FORMAT[name])
             predictions[name] = predict(own.weights.parent, texts, name)
-        report = verify(MODEL, progress=progress) if predictions else None
+        report = verify(MODEL, backends=list(predictions), progress=progress) if predictions else None
     return Outcome(texts, reference, predictions, steps, round_trip, report)

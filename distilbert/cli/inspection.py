@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,8 @@ from distilbert.checkpoint_files import TOKENIZER_FILES, files_in
 from distilbert.cli.console import fact_table, grid, plural, say, show, show_json, size, working
 from distilbert.cli.options import Json, Revision, Source, Variant
 from distilbert.config import INERT_FIELDS, DistilBertConfig
+from distilbert.convert.tokenizer_files import check_tokenizer
+from distilbert.errors import DistilBertError
 
 if TYPE_CHECKING:
     from distilbert.convert import Checkpoint
@@ -67,11 +70,15 @@ class Examination:
     projector: str | None
     not_finite: tuple[str, ...] | None
 
-    @property
+    @functools.cached_property
     def problems(self) -> list[str]:
         """Everything that keeps it from being used as it is, a line for each kind."""
         lines = [] if self.fit.is_exact else str(self.fit.error("")).splitlines()[1:]
         found = [" ".join(line.split()) for line in lines]
+        try:
+            check_tokenizer(self.checkpoint.weights.parent, self.checkpoint.config)
+        except DistilBertError as error:
+            found.append(f"tokenizer {error}")
         if self.not_finite:
             found.append(f"NaN or infinity {len(self.not_finite)}: {', '.join(self.not_finite[:8])}")
         return found

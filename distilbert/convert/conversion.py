@@ -4,22 +4,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distilbert import hub, spec
-from distilbert.checkpoint_files import TOKENIZER_FILES
 from distilbert.convert.arrays import same_bits
 from distilbert.convert.bert import POOLED_TASKS
 from distilbert.convert.checkpoint import Checkpoint, open_checkpoint
 from distilbert.convert.finite import all_finite
 from distilbert.convert.fitting import Fit
 from distilbert.convert.tensor import Array, StoredTensor
+from distilbert.convert.tokenizer_files import check_tokenizer, copy_tokenizer
 from distilbert.convert.writing import find_format, parse_size, write_checkpoint
 from distilbert.errors import InputError, WeightsError, describe
-from distilbert.files import check_new_folder, check_regular_file, staged_folder
+from distilbert.files import check_new_folder, staged_folder
 
 Progress = Callable[[str, int], None]  # what is done ("write" or "verify"), and how many bytes of it
 
@@ -69,17 +68,18 @@ def convert(
 
     Raises:
         InputError: `to`, `task` or `max_shard_size` is none of these.
-        WeightsError, ConfigError, FileError, HubError: nothing has been written.
+        WeightsError, ConfigError, TokenizerError, FileError, HubError: nothing has been written.
     """
     row, limit, target = find_format(to), parse_size(max_shard_size), Path(target)
     check_new_folder(target)
     checkpoint = open_checkpoint(hub.resolve(source, variant=variant, revision=revision), variant)
     checkpoint = checkpoint.with_settled_projector()
     found = _fit(checkpoint, _task(task) if task else None)
+    check_tokenizer(checkpoint.weights.parent, checkpoint.config)
     with staged_folder(target) as staging:
         counted = {name: _counted(tensor, progress) for name, tensor in found.tensors.items()}
         files = write_checkpoint(staging, checkpoint.config, found.task, counted, format=row.name, max_shard_size=limit)
-        _copy_tokenizer(checkpoint.weights.parent, staging)
+        copy_tokenizer(checkpoint.weights.parent, staging)
         not_finite = _verify(found, files[0], progress)
         names = tuple(sorted(path.name for path in staging.iterdir()))
     nbytes = sum(tensor.nbytes for tensor in found.tensors.values())
@@ -135,10 +135,3 @@ def _verify(found: Fit, written: Path, progress: Progress) -> list[str]:
     if different:
         raise WeightsError(describe(f"{written}: written values differ from the source", different))
     return not_finite
-
-
-def _copy_tokenizer(source: Path, target: Path) -> None:
-    for name in TOKENIZER_FILES:
-        if (source / name).exists():
-            check_regular_file(source / name)
-            shutil.copyfile(source / name, target / name)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from distilbert.backend import BACKENDS, installed, require
 from distilbert.convert.finite import all_finite
 from distilbert.convert.tensor import FLOAT_DTYPES, Array
@@ -70,7 +72,7 @@ def verify(
     for name in names:
         progress(f"running {title(name)}")
         with running(name, subject.task, subject.config, tensors, dtype) as runner:
-            weights.append(compare_weights(name, runner.tensors(), _cast(tensors, dtype)))
+            weights.append(compare_weights(name, *_as_held(runner.tensors(), tensors, dtype)))
             errors += comparison.errors(name, runner)
     if other:
         progress(f"comparing with {other.subject.name}")
@@ -112,5 +114,14 @@ def _read_other(against: str | os.PathLike[str], task: str | None, checkpoint: C
     return other
 
 
-def _cast(tensors: Mapping[str, Array], dtype: str) -> dict[str, Array]:
-    return {name: values.astype(FLOAT_DTYPES[dtype], copy=False) for name, values in tensors.items()}
+def _as_held(
+    held: dict[str, Array], tensors: Mapping[str, Array], dtype: str
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The weights in a model, and the checkpoint's in the same float type, in which a cast NaN may be any NaN."""
+    expected = {name: values.astype(FLOAT_DTYPES[dtype], copy=False) for name, values in tensors.items()}
+    for name, values in expected.items():
+        if values.dtype != tensors[name].dtype and not all_finite(values):
+            nan = values.dtype.type(np.nan)
+            expected[name] = np.where(np.isnan(values), nan, values)
+            held[name] = np.where(np.isnan(held[name]), nan, held[name])
+    return held, expected
