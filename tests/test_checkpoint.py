@@ -7,6 +7,7 @@ What is refused, and how, is in test_checkpoint_errors.py.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -187,6 +188,12 @@ def test_tensorflow_file_without_projector_is_tied_whatever_the_config_says(tmp_
     assert_same(values(checkpoint, TINY, "masked-lm"), tensors)
 
 
+def test_index_of_pytorch_shards_lists_the_tied_projector(tmp_path: Path) -> None:
+    write_model(tmp_path, TINY, "masked-lm", format="pytorch", max_shard_size=SHARDS)
+    weight_map = json.loads((tmp_path / "pytorch_model.bin.index.json").read_text())["weight_map"]
+    assert weight_map[spec.PROJECTOR] == weight_map[f"distilbert.{spec.WORD_EMBEDDINGS}"]
+
+
 def test_pruned_heads(tmp_path: Path) -> None:
     config = TINY.replace(pruned_heads={0: [1, 3], 1: [0]})
     tensors = random_tensors(config, "encoder")
@@ -212,10 +219,20 @@ def test_sinusoidal_positions_are_computed_where_flax_leaves_them_out(tmp_path: 
     write_model(tmp_path / "start", config, "masked-lm", tensors)
     convert(tmp_path / "start", tmp_path / "flax", "flax")
     stored = FORMATS["flax"].codec.read(tmp_path / "flax" / "flax_model.msgpack").tensors
+    assert table in FORMATS["safetensors"].codec.read(tmp_path / "start" / "model.safetensors").tensors
     same_type = tensors[table].dtype == tensors[f"distilbert.{spec.WORD_EMBEDDINGS}"].dtype
     assert ("distilbert/embeddings/position_embeddings/embedding" in stored) == (not same_type)
     convert(tmp_path / "flax", tmp_path / "back")
     assert contents(tmp_path / "back") == contents(tmp_path / "start")
+
+
+def test_a_sinusoidal_table_too_large_to_compute_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distilbert.convert.positions._LIMIT", 48 * 32 - 1)
+    config = TINY.replace(sinusoidal_pos_embds=True)
+    tensors = random_tensors(config, "encoder")
+    tensors[spec.POSITION_EMBEDDINGS] = sinusoidal_positions(48, 32).astype(np.float32)
+    write_model(tmp_path, config, "encoder", tensors, "flax")
+    assert_same(values(open_checkpoint(tmp_path), config, "encoder"), tensors)
 
 
 def test_sinusoidal_positions_that_differ_are_kept(tmp_path: Path) -> None:

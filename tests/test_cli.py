@@ -190,6 +190,14 @@ def test_inspect_lists_problems(checkpoint, fields, problem):
     assert any(line.startswith(problem) for line in listed)
 
 
+def test_inspect_looks_at_the_tokenizer(checkpoint):
+    words = [f"word{i}" for i in range(TINY.vocab_size)]
+    (checkpoint / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    result = invoke("inspect", checkpoint, code=1)
+    assert result.stderr.startswith("problem: tokenizer ")
+    assert "99" in result.stderr
+
+
 def test_inspect_checks_values(tmp_path):
     source = write(tmp_path / "source", **{"classifier.bias": np.array([0, np.nan, 0], np.float32)})
     assert invoke("inspect", source).exit_code == 0
@@ -303,6 +311,7 @@ def test_target_must_be_new_or_empty(checkpoint, tmp_path):
     assert f"{full / 'diary.txt'}: is in the way" in invoke("convert", checkpoint, full / "diary.txt", code=1).stderr
     assert (full / "diary.txt").read_text() == "mine"
     assert "is not empty" in invoke("convert", checkpoint, checkpoint, code=1).stderr
+    assert "is not empty" in invoke("convert", "organisation/to-be-downloaded", full, code=1).stderr
     empty = tmp_path / "empty"
     empty.mkdir()
     invoke("convert", checkpoint, empty)

@@ -74,7 +74,7 @@ def test_convert_and_inspect_import_no_framework(checkpoint, tmp_path, to):
     for arguments in (["convert", checkpoint, tmp_path / "target", "--to", to], ["inspect", tmp_path / "target"]):
         code, _, stderr, modules = finish(start(*arguments))
         assert (code, stderr) == (0, "")
-        assert not modules & (FRAMEWORKS | {"huggingface_hub", "tokenizers"})
+        assert not modules & (FRAMEWORKS | {"huggingface_hub"})
 
 
 def test_run_as_a_module():

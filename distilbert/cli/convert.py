@@ -59,8 +59,10 @@ def convert(
     """
     from distilbert import hub
     from distilbert.convert import convert as run
+    from distilbert.files import check_new_folder
 
     start = time.perf_counter()
+    check_new_folder(target)  # before anything is downloaded
     path = hub.resolve(source, variant=variant, revision=revision)
     with _bar(path, variant, task) as progress:
         done = run(path, target, to, task=task, variant=variant, max_shard_size=max_shard_size, progress=progress)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +15,6 @@ from distilbert.checkpoint_files import TOKENIZER_FILES, files_in
 from distilbert.cli.console import fact_table, grid, plural, say, show, show_json, size, working
 from distilbert.cli.options import Json, Revision, Source, Variant
 from distilbert.config import INERT_FIELDS, DistilBertConfig
-from distilbert.convert.tokenizer_files import check_tokenizer
 from distilbert.errors import DistilBertError
 
 if TYPE_CHECKING:
@@ -61,6 +59,7 @@ class Examination:
         task: the model it is.
         fit: how it compares with that model.
         projector: how the vocabulary projector is stored; None where there is no masked-LM head.
+        tokenizer_problem: what is wrong with the tokenizer beside the weights; None if there is none, or it fits.
         not_finite: tensors with NaN or infinity; None if the values were not read.
     """
 
@@ -68,17 +67,16 @@ class Examination:
     task: str
     fit: Fit
     projector: str | None
+    tokenizer_problem: str | None
     not_finite: tuple[str, ...] | None
 
-    @functools.cached_property
+    @property
     def problems(self) -> list[str]:
         """Everything that keeps it from being used as it is, a line for each kind."""
         lines = [] if self.fit.is_exact else str(self.fit.error("")).splitlines()[1:]
         found = [" ".join(line.split()) for line in lines]
-        try:
-            check_tokenizer(self.checkpoint.weights.parent, self.checkpoint.config)
-        except DistilBertError as error:
-            found.append(f"tokenizer {error}")
+        if self.tokenizer_problem:
+            found.append(f"tokenizer {self.tokenizer_problem}")
         if self.not_finite:
             found.append(f"NaN or infinity {len(self.not_finite)}: {', '.join(self.not_finite[:8])}")
         return found
@@ -178,7 +176,18 @@ def examine(source: str, variant: str | None, revision: str | None, check_values
             not_finite = tuple(name for name, tensor in stored if not all_finite(tensor.load()))
     task = "encoder" if checkpoint.obstacle else checkpoint.task
     checkpoint, projector = _settle_projector(checkpoint, task, check_values)
-    return Examination(checkpoint, task, checkpoint.fit(checkpoint.config, task), projector, not_finite)
+    fit = checkpoint.fit(checkpoint.config, task)
+    return Examination(checkpoint, task, fit, projector, _tokenizer_problem(checkpoint), not_finite)
+
+
+def _tokenizer_problem(checkpoint: Checkpoint) -> str | None:
+    from distilbert.convert.tokenizer_files import check_tokenizer
+
+    try:
+        check_tokenizer(checkpoint.weights.parent, checkpoint.config)
+    except DistilBertError as error:
+        return str(error)
+    return None
 
 
 def _settle_projector(checkpoint: Checkpoint, task: str, check_values: bool) -> tuple[Checkpoint, str | None]:

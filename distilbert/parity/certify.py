@@ -71,9 +71,9 @@ def verify(
     weights: list[WeightsComparison] = []
     for name in names:
         progress(f"running {title(name)}")
-        with running(name, subject.task, subject.config, tensors, dtype) as runner:
-            weights.append(compare_weights(name, *_as_held(runner.tensors(), tensors, dtype)))
-            errors += comparison.errors(name, runner)
+        same, found = _run(name, comparison)
+        weights.append(same)
+        errors += found
     if other:
         progress(f"comparing with {other.subject.name}")
         weights.append(compare_weights(OTHER, other.tensors, tensors))
@@ -112,6 +112,14 @@ def _read_other(against: str | os.PathLike[str], task: str | None, checkpoint: C
     if found.task != expected.task:
         raise InputError(f"{found.name}: expected {expected.class_name} like {expected.name}, found {found.class_name}")
     return other
+
+
+def _run(name: str, comparison: Comparison) -> tuple[WeightsComparison, list[Measurement]]:
+    """How the weights in a framework's model compare, and its errors. The model is gone before the next is made."""
+    task, config, tensors, dtype = comparison.task, comparison.config, comparison.tensors, comparison.dtype
+    with running(name, task, config, tensors, dtype) as runner:
+        same = compare_weights(name, *_as_held(runner.tensors(), tensors, dtype))
+        return same, comparison.errors(name, runner)
 
 
 def _as_held(
