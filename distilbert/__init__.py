@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any DistilBERT (or BERT-shaped) checkpoint in PyTorch, TensorFlow and JAX, provably with the same numbers.
 
-Importing this package imports no framework: each public name is looked up when it is first used.
+Importing this package imports no framework: each public name is looked up when it is first used. Type checkers and editors
+read the same names in `__init__.pyi`.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from distilbert.backend import choose as choose_backend  # noqa: F401  # for type checkers and editors
-    from distilbert.config import DistilBertConfig  # noqa: F401
-    from distilbert.convert import convert, open_checkpoint  # noqa: F401
-    from distilbert.loading import load  # noqa: F401
-    from distilbert.tokenizer import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast  # noqa: F401
+from typing import Any
 
 __version__ = "0.1.0"
 

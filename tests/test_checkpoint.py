@@ -27,7 +27,7 @@ from .samples import TINY, random_tensors, task_config, write_as_is, write_model
 
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 SHARDS = "20KB"  # a tiny model is 80 KB in float32
-TOKENIZER = {"vocab.txt": "[PAD]\n[UNK]\n", "tokenizer_config.json": '{"do_lower_case": true}\n'}
+TOKENIZER = {"vocab.txt": "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n", "tokenizer_config.json": '{"do_lower_case": true}\n'}
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 import distilbert
 from distilbert import backend
 from distilbert.errors import BackendError
+
+from .conftest import REPOSITORY
 
 FRAMEWORKS = {"pt": {"torch"}, "tf": {"tensorflow", "keras"}, "flax": {"jax", "flax"}}
 EVERY = set().union(*FRAMEWORKS.values())
@@ -61,6 +64,12 @@ def test_every_public_name_resolves():
         assert getattr(distilbert, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'TFDistilBort'"):
         _ = distilbert.TFDistilBort
+
+
+def test_type_checkers_see_the_same_names():
+    stub = ast.parse((REPOSITORY / "distilbert" / "__init__.pyi").read_text())
+    (names,) = (node.value for node in stub.body if isinstance(node, ast.Assign))
+    assert sorted(ast.literal_eval(names)) == sorted(distilbert.__all__)
 
 
 def test_a_missing_framework_names_its_extra(monkeypatch):

@@ -188,11 +188,12 @@ def test_sample_calls_hold_what_real_batches_hold():
         for name in one.arguments
     )
     after, before, single, places, padding = first
-    assert list(after.arguments["attention_mask"].sum(1)) == [12, 6, 11, 1] * 2
-    assert not (after.arguments["labels"][:4] == after.arguments["labels"][4:]).any()
-    assert list(before.arguments["attention_mask"][-1]) == [0] * 11 + [1]
+    assert list(after.arguments["attention_mask"].sum(1)) == [12, 6, 11, 1, 12]
+    assert (after.arguments["input_ids"][0] == after.arguments["input_ids"][4]).all()
+    assert after.arguments["labels"][0] != after.arguments["labels"][4]
+    assert list(before.arguments["attention_mask"][3]) == [0] * 11 + [1]
     assert list(before.arguments["position_ids"][1, -6:]) == [0, 1, 2, 3, 4, 5]
-    assert single.arguments["input_ids"].shape == (4, 1)
+    assert single.arguments["input_ids"].shape == (3, 1)
     assert set(places.arguments["position_ids"]) == set(range(20))
     assert padding.finite_only
     assert padding.arguments["attention_mask"].sum(1).min() == 0

@@ -54,8 +54,8 @@ def convert(
 ) -> None:
     """Convert a checkpoint to another format, and check that every bit of it arrived.
 
-    Reads every format and dialect, single or sharded, and BERT checkpoints that are a DistilBERT at heart. Config and
-    tokenizer come along. DST appears whole, or not at all.
+    Reads every format and dialect, in one file or in shards, and BERT too.
+    Config and tokenizer come along. DST appears whole, or not at all.
     """
     from distilbert import hub
     from distilbert.convert import convert as run

@@ -27,14 +27,14 @@ _OWN_FORMAT = {"pt": "pytorch", "tf": "tensorflow", "flax": "flax"}
 
 def demo(
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Sentences to classify.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TEXT", help="Sentences to classify.", show_default=False)
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Classify sentences with the built-in model in every installed framework, and show that all are equal.
 
-    The model is converted through every format and back, and each framework reads its own format; then their numbers
-    are compared with the NumPy reference. Exit code 1 if anything differs.
+    The model goes through every format and back, each framework reads its own,
+    and their numbers are compared with NumPy's. Exit code 1 if any differ.
     """
     outcome = _run(texts or list(SENTENCES))
     if as_json:

@@ -63,8 +63,8 @@ def sample_calls(config: DistilBertConfig, task: str, seed: int = 0, longest: in
 class _Sampler:
     """Draws token ids and labels.
 
-    Every text occurs twice, with different labels, so that no model can be right about all: a loss near zero is the
-    difference of large numbers, and says nothing about either.
+    The first text (of multiple choice: the first question) comes once more at the end with other labels, so that no
+    model can be right about all: a loss near zero is the difference of large numbers, and says nothing about either.
     """
 
     def __init__(self, config: DistilBertConfig, task: str, random: np.random.Generator) -> None:
@@ -92,10 +92,9 @@ class _Sampler:
         return np.where(keep, ids, 0 if padding is None else padding).astype(np.int32)
 
     def _rows(self, arguments: Mapping[str, Array]) -> dict[str, Array]:
-        twice = {name: np.concatenate([value, value]) for name, value in arguments.items()}
-        if self.task != "multiple-choice":
-            return twice
-        return {name: value.reshape(-1, CHOICES, value.shape[1]) for name, value in twice.items()}
+        if self.task == "multiple-choice":
+            arguments = {name: value.reshape(-1, CHOICES, value.shape[1]) for name, value in arguments.items()}
+        return {name: np.concatenate([value, value[:1]]) for name, value in arguments.items()}
 
     def _labels(self, keep: Array) -> dict[str, Array]:
         texts, length = keep.shape
@@ -112,7 +111,7 @@ class _Sampler:
         wanted[0] = keep[0]  # so that some place always counts
         classes = self.config.vocab_size if self.task == "masked-lm" else self.config.num_labels
         labels = self._classes(keep.shape, classes)
-        return {"labels": np.where(np.concatenate([wanted, wanted]), labels, np.int32(IGNORED_LABEL))}
+        return {"labels": np.where(np.concatenate([wanted, wanted[:1]]), labels, np.int32(IGNORED_LABEL))}
 
     def _sequence_labels(self, texts: int) -> Array:
         classes = self._classes((texts,), self.config.num_labels)
@@ -126,4 +125,4 @@ class _Sampler:
 
     def _classes(self, shape: tuple[int, ...], count: int) -> Array:
         first = self.random.integers(0, count, shape)
-        return np.concatenate([first, (first + 1) % count]).astype(np.int32)
+        return np.concatenate([first, (first[:1] + 1) % count]).astype(np.int32)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+# The public names for type checkers and editors; at run time `__init__.py` looks them up when they are used.
+
+from distilbert.backend import choose as choose_backend
+from distilbert.config import DistilBertConfig
+from distilbert.convert import convert, open_checkpoint
+from distilbert.flax import DistilBertForMaskedLM as FlaxDistilBertForMaskedLM
+from distilbert.flax import DistilBertForMultipleChoice as FlaxDistilBertForMultipleChoice
+from distilbert.flax import DistilBertForQuestionAnswering as FlaxDistilBertForQuestionAnswering
+from distilbert.flax import DistilBertForSequenceClassification as FlaxDistilBertForSequenceClassification
+from distilbert.flax import DistilBertForTokenClassification as FlaxDistilBertForTokenClassification
+from distilbert.flax import DistilBertModel as FlaxDistilBertModel
+from distilbert.loading import load
+from distilbert.pt import (
+    DistilBertForMaskedLM,
+    DistilBertForMultipleChoice,
+    DistilBertForQuestionAnswering,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+    DistilBertModel,
+)
+from distilbert.tf import DistilBertForMaskedLM as TFDistilBertForMaskedLM
+from distilbert.tf import DistilBertForMultipleChoice as TFDistilBertForMultipleChoice
+from distilbert.tf import DistilBertForQuestionAnswering as TFDistilBertForQuestionAnswering
+from distilbert.tf import DistilBertForSequenceClassification as TFDistilBertForSequenceClassification
+from distilbert.tf import DistilBertForTokenClassification as TFDistilBertForTokenClassification
+from distilbert.tf import DistilBertModel as TFDistilBertModel
+from distilbert.tokenizer import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
+
+__version__: str
+
+__all__ = [
+    "BatchEncoding",
+    "DistilBertConfig",
+    "DistilBertForMaskedLM",
+    "DistilBertForMultipleChoice",
+    "DistilBertForQuestionAnswering",
+    "DistilBertForSequenceClassification",
+    "DistilBertForTokenClassification",
+    "DistilBertModel",
+    "DistilBertTokenizer",
+    "DistilBertTokenizerFast",
+    "FlaxDistilBertForMaskedLM",
+    "FlaxDistilBertForMultipleChoice",
+    "FlaxDistilBertForQuestionAnswering",
+    "FlaxDistilBertForSequenceClassification",
+    "FlaxDistilBertForTokenClassification",
+    "FlaxDistilBertModel",
+    "TFDistilBertForMaskedLM",
+    "TFDistilBertForMultipleChoice",
+    "TFDistilBertForQuestionAnswering",
+    "TFDistilBertForSequenceClassification",
+    "TFDistilBertForTokenClassification",
+    "TFDistilBertModel",
+    "__version__",
+    "choose_backend",
+    "convert",
+    "load",
+    "open_checkpoint",
+]
