@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any DistilBERT (or BERT-shaped) checkpoint in PyTorch, TensorFlow and JAX, provably with the same numbers.
 
-Importing this package imports no framework: each public name is looked up when it is first used. Type checkers and editors
-read the same names in `__init__.pyi`.
+Importing this package imports no framework: each public name is looked up when it is first used. Type checkers and
+editors read the same names in `__init__.pyi`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAMES = {
     "DistilBertTokenizer": ("tokenizer", "DistilBertTokenizer"),
     "DistilBertTokenizerFast": ("tokenizer", "DistilBertTokenizerFast"),
     "choose_backend": ("backend", "choose"),
-    "convert": ("convert", "convert"),
+    "convert_checkpoint": ("convert", "convert"),
     "load": ("loading", "load"),
     "open_checkpoint": ("convert", "open_checkpoint"),
     **{name: ("pt", name) for name in _MODELS},

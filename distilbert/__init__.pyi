@@ -54,7 +54,7 @@ __all__ = [
     "TFDistilBertModel",
     "__version__",
     "choose_backend",
-    "convert",
+    "convert_checkpoint",
     "load",
     "open_checkpoint",
 ]

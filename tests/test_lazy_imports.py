@@ -32,7 +32,7 @@ def modules_after(code: str) -> set[str]:
         "import distilbert; dir(distilbert)",
         "import distilbert; distilbert.DistilBertConfig()",
         "import distilbert; distilbert.DistilBertTokenizer",
-        "import distilbert; distilbert.convert, distilbert.open_checkpoint, distilbert.load",
+        "import distilbert; distilbert.convert_checkpoint, distilbert.open_checkpoint, distilbert.load",
         "import distilbert.reference, distilbert.pretrained, distilbert.hub",
     ],
 )

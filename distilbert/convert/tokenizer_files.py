@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tokenizer beside the weights: does it fit them, and take it along. Its files are read by `distilbert/tokenizer`."""
+"""The tokenizer beside the weights: does it fit them, and take it along. `distilbert/tokenizer` reads its files."""
 
 from __future__ import annotations
 
