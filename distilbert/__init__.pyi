@@ -3,7 +3,8 @@
 
 from distilbert.backend import choose as choose_backend
 from distilbert.config import DistilBertConfig
-from distilbert.convert import convert, open_checkpoint
+from distilbert.convert import convert as convert_checkpoint
+from distilbert.convert import open_checkpoint
 from distilbert.flax import DistilBertForMaskedLM as FlaxDistilBertForMaskedLM
 from distilbert.flax import DistilBertForMultipleChoice as FlaxDistilBertForMultipleChoice
 from distilbert.flax import DistilBertForQuestionAnswering as FlaxDistilBertForQuestionAnswering

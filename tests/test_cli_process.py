@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -108,10 +107,8 @@ def test_a_reader_that_goes_away(checkpoint):
 
 
 def test_a_limit_on_file_size_leaves_nothing_behind(checkpoint, tmp_path):
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-
-    code, _, stderr, _ = finish(start("convert", checkpoint, tmp_path / "target", preexec_fn=limit))
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"
+    code, _, stderr, _ = finish(start("convert", checkpoint, tmp_path / "target", change=limit))
     assert code == 1
     assert stderr.startswith("error: ")
     assert stderr.count("\n") == 1

@@ -54,8 +54,8 @@ def sample_calls(config: DistilBertConfig, task: str, seed: int = 0, longest: in
     return [
         SampleCall("padding after the text", sampler.padded(lengths)),
         SampleCall("padding before the text", sampler.padded(lengths, before=True)),
-        SampleCall("a single token", sampler.full(2, 1)),
-        SampleCall("positions from the whole table", {**sampler.full(2, long), "position_ids": places}),
+        SampleCall("a single token", sampler.full(1)),
+        SampleCall("positions from the whole table", {**sampler.full(long), "position_ids": places}),
         SampleCall("rows of padding only", sampler.padded([short, 0, lengths[1], 0]), finite_only=True),
     ]
 
@@ -72,9 +72,9 @@ class _Sampler:
         self.task = task
         self.random = random
 
-    def full(self, texts: int, length: int) -> dict[str, Array]:
-        """Texts without padding, and without a mask."""
-        keep = np.ones((texts, length), bool)
+    def full(self, length: int) -> dict[str, Array]:
+        """Two texts (of multiple choice: questions) without padding, and without a mask."""
+        keep = np.ones((2 * CHOICES if self.task == "multiple-choice" else 2, length), bool)
         return self._rows({"input_ids": self._ids(keep)}) | self._labels(keep)
 
     def padded(self, lengths: Sequence[int], before: bool = False) -> dict[str, Array]:

@@ -40,20 +40,21 @@ class TextCalls(Vocabulary):
             text_pair_target: Their second texts.
             add_special_tokens: Make it [CLS] A [SEP], or [CLS] A [SEP] B [SEP].
             arguments: As keywords, with their defaults:
-                padding (False): True or "longest", "max_length", False or "do_not_pad".
-                truncation (None): True or "longest_first", "only_first", "only_second", False or "do_not_truncate";
-                    with max_length and neither padding nor truncation given, True.
-                max_length (None): in tokens, special ones included; None for model_max_length.
-                stride (0): tokens that a window repeats of the one before.
-                is_split_into_words (False): whether the texts are lists of words.
-                pad_to_multiple_of (None), padding_side (None: the tokenizer's).
-                return_tensors (None): "np" or "pt" (int64), "tf" or "jax" (int32), None for lists.
-                return_token_type_ids, return_attention_mask (None: as model_input_names says, no and yes).
-                return_overflowing_tokens (False): also the other windows of texts that are cut, as rows of their own,
-                    with a column "overflow_to_sample_mapping".
-                return_special_tokens_mask, return_offsets_mapping, return_length (False): further columns.
-                split_special_tokens (None: the tokenizer's): take "[CLS]" in a text for text.
-                verbose (True): whether to log a too long text.
+
+                * padding (False): True or "longest", "max_length", False or "do_not_pad".
+                * truncation (None): True or "longest_first", "only_first", "only_second", False or "do_not_truncate";
+                  with max_length and neither padding nor truncation given, True.
+                * max_length (None): in tokens, special ones included; None for model_max_length.
+                * stride (0): tokens that a window repeats of the one before.
+                * is_split_into_words (False): whether the texts are lists of words.
+                * pad_to_multiple_of (None), padding_side (None: the tokenizer's).
+                * return_tensors (None): "np" or "pt" (int64), "tf" or "jax" (int32), None for lists.
+                * return_token_type_ids, return_attention_mask (None: as model_input_names says, no and yes).
+                * return_overflowing_tokens (False): also the other windows of texts that are cut, as rows of their own,
+                  with a column "overflow_to_sample_mapping".
+                * return_special_tokens_mask, return_offsets_mapping, return_length (False): further columns.
+                * split_special_tokens (None: the tokenizer's): take "[CLS]" in a text for text.
+                * verbose (True): whether to log a too long text.
 
         Returns:
             The columns: input_ids, then token_type_ids, attention_mask, special_tokens_mask, offset_mapping (pairs of
