@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --disable-pip-version-check --constraint constraints.txt
-TEST := $(RUN) -m pytest
+TEST := $(RUN) -m pytest -n 2 --dist loadfile  # each worker imports three frameworks, so no more than two
 
 .PHONY: help demo test check check-all docs clean
 

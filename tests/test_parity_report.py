@@ -188,9 +188,9 @@ def test_sample_calls_hold_what_real_batches_hold():
         for name in one.arguments
     )
     after, before, single, places, padding = first
-    assert list(after.arguments["attention_mask"].sum(1)) == [12, 6, 11, 1, 12]
-    assert (after.arguments["input_ids"][0] == after.arguments["input_ids"][4]).all()
-    assert after.arguments["labels"][0] != after.arguments["labels"][4]
+    assert list(after.arguments["attention_mask"].sum(1)) == [12, 6, 11, 1, 9, 3, 12]
+    assert (after.arguments["input_ids"][0] == after.arguments["input_ids"][6]).all()
+    assert after.arguments["labels"][0] != after.arguments["labels"][6]
     assert list(before.arguments["attention_mask"][3]) == [0] * 11 + [1]
     assert list(before.arguments["position_ids"][1, -6:]) == [0, 1, 2, 3, 4, 5]
     assert single.arguments["input_ids"].shape == (3, 1)

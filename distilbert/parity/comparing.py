@@ -78,7 +78,7 @@ class Comparison:
 
     @functools.cached_property
     def _rounding_effects(self) -> dict[str, float]:
-        """How far each layer moves when every weight is moved by one rounding; the largest of some draws and all calls."""
+        """How far each layer moves when every weight is moved by one rounding; the largest of all calls."""
         effects: dict[str, float] = {}
         for seed in range(_DRAWS):
             oracle = self._oracle(nudged(self.tensors, self.dtype, seed))

@@ -20,7 +20,7 @@ from distilbert.inputs import IGNORED_LABEL
 
 Array = NDArray[Any]
 
-CHOICES = 2  # of every multiple-choice question; all calls have an even number of texts
+CHOICES = 3  # of every multiple-choice question
 _SHORT = 12  # tokens
 
 
@@ -50,13 +50,13 @@ def sample_calls(config: DistilBertConfig, task: str, seed: int = 0, longest: in
     short = min(_SHORT, config.max_position_embeddings)
     long = min(longest, config.max_position_embeddings)
     places = np.linspace(0, config.max_position_embeddings - 1, long).round().astype(np.int32)
-    lengths = [short, max(short // 2, 1), max(short - 1, 1), 1]
+    lengths = [max(short * twelfths // 12, 1) for twelfths in (12, 6, 11, 1, 9, 3)]
     return [
         SampleCall("padding after the text", sampler.padded(lengths)),
         SampleCall("padding before the text", sampler.padded(lengths, before=True)),
         SampleCall("a single token", sampler.full(1)),
         SampleCall("positions from the whole table", {**sampler.full(long), "position_ids": places}),
-        SampleCall("rows of padding only", sampler.padded([short, 0, lengths[1], 0]), finite_only=True),
+        SampleCall("rows of padding only", sampler.padded([short, 0, 0] * 2), finite_only=True),
     ]
 
 
