@@ -176,6 +176,8 @@ def _axes(name: str, config: DistilBertConfig) -> str:
 
 
 def _shape(array: Any) -> Shape:
+    if not hasattr(array, "shape"):
+        raise InputError(f"inputs: expected tensors of the model's framework, found {type(array).__name__}")
     return tuple(array.shape)
 
 

@@ -128,7 +128,7 @@ def test_float32_base(name, task):
 def test_float32_base_with_steep_attention(name, task):
     """At base size and std 0.2 float32 itself is the limit: the yardstick is what NumPy's float32 loses.
 
-    Rounding nothing but the embeddings to float32 already moves the outputs by some 2e-5 (see docs/parity.md), so the
+    Rounding nothing but the embeddings to float32 already moves the outputs by up to 1e-5 (see docs/parity.md), so the
     bound of the table cannot be met by anything that stores float32.
     """
     config = task_config(BASE, task)

@@ -13,6 +13,7 @@ from torch.utils import _pytree
 
 from distilbert.config import DistilBertConfig
 from distilbert.convert.tensor import BFLOAT16, Array
+from distilbert.errors import InputError
 from distilbert.outputs import OUTPUT_CLASSES, ModelOutput
 from distilbert.pretrained import PreTrained
 from distilbert.pt.attention import DEFAULT, check_implementation
@@ -160,6 +161,8 @@ def to_numpy(tensor: Tensor) -> Array:
 def bounds(values: Tensor) -> tuple[int, int] | None:
     """Smallest and largest value, or None where the values cannot be looked at (compiling, tracing, no values)."""
     tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]  # public, but not in the module's __all__
+    if not isinstance(values, Tensor):
+        raise InputError(f"inputs: expected torch tensors, found {type(values).__name__}; torch.tensor(...) makes one")
     if torch.compiler.is_compiling() or tracing or values.is_meta or values.numel() == 0:
         return None
     low, high = torch.aminmax(values)
