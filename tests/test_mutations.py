@@ -6,12 +6,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distilbert import reference
+from distilbert import backend, reference
 from distilbert.parity.tolerances import FLOAT32, FLOAT64
 
 from . import test_parity as parity
 from . import test_parity_training as training
 from .samples import TINY
+
+
+@pytest.fixture(autouse=True)
+def backends_are_imported():
+    """The frameworks' sources copy constants of the reference, so they must not see it mutated."""
+    for name in backend.installed():
+        backend.load(name, "the tests")
 
 
 def swap(monkeypatch, name, value):
