@@ -12,6 +12,7 @@ import functools
 import importlib.util
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,7 +79,8 @@ def flex_attention(
     """
     if head_mask is not None or dropout > 0 or not q.is_cuda:
         return eager(q, k, v, mask, head_mask, dropout)
-    kernel = flex.flex_attention if torch.compiler.is_compiling() else _compiled_flex_attention()
+    compiling = torch.compiler.is_compiling()
+    kernel: Callable[..., Any] = flex.flex_attention if compiling else _compiled_flex_attention()
     if mask is None:
         return kernel(q, k, v), None
     bias = mask.expand(q.shape[0], q.shape[1], q.shape[2], k.shape[2])
