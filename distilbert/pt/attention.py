@@ -80,7 +80,7 @@ def flex_attention(
     if head_mask is not None or dropout > 0 or not q.is_cuda:
         return eager(q, k, v, mask, head_mask, dropout)
     compiling = torch.compiler.is_compiling()
-    kernel: Callable[..., Any] = flex.flex_attention if compiling else _compiled_flex_attention()
+    kernel: Any = flex.flex_attention if compiling else _compiled_flex_attention()
     if mask is None:
         return kernel(q, k, v), None
     bias = mask.expand(q.shape[0], q.shape[1], q.shape[2], k.shape[2])
