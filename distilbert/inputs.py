@@ -113,11 +113,6 @@ def is_integer(array: Any) -> bool:
     return "int" in _dtype(array)
 
 
-def is_float(array: Any) -> bool:
-    """Whether an array of any framework holds real numbers."""
-    return "float" in _dtype(array)
-
-
 def _check_ids(name: str, ids: Any, limit: int, field: str, bounds: Bounds) -> list[str]:
     if not is_integer(ids):
         return [f"{name}: expected whole numbers, found {_dtype(ids)}"]

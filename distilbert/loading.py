@@ -9,7 +9,6 @@ from typing import Any
 from distilbert import backend as backends
 from distilbert import hub, spec
 from distilbert.convert import open_checkpoint
-from distilbert.errors import InputError
 
 
 def load(
@@ -37,13 +36,5 @@ def load(
         options = {name: value for name, value in options.items() if name not in hub.OPTIONS}
         name = open_checkpoint(name_or_path, options.get("variant")).task
     else:
-        name = find_task(task)
+        name = spec.find_task(task).name
     return getattr(module, spec.TASKS[name].class_name).from_pretrained(name_or_path, **options)
-
-
-def find_task(name: str) -> str:
-    """The name of a task from its own, a pipeline's or a class's name; InputError lists the choices."""
-    try:
-        return spec.find_task(name).name
-    except ValueError as error:
-        raise InputError(str(error)) from None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from distilbert.config import DistilBertConfig
+from distilbert.errors import InputError
 
 PREFIX = "distilbert."
 WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
@@ -157,12 +158,12 @@ class TensorSpec:
 
 
 def find_task(name: str) -> Task:
-    """The task called `name`, by its own name, a pipeline name (fill-mask, ner, ...) or a class name."""
+    """The task called `name`: its own name, a pipeline name (fill-mask, ner, ...) or a class name; else InputError."""
     wanted = name.removeprefix("TF").removeprefix("Flax")
     for task in TASKS.values():
         if wanted in (task.name, task.class_name, *task.aliases):
             return task
-    raise ValueError(f"task: expected one of {', '.join(TASKS)}; found {name!r}")
+    raise InputError(f"task: expected one of {', '.join(TASKS)}; found {name!r}")
 
 
 def tensors(config: DistilBertConfig, task: str) -> dict[str, TensorSpec]:

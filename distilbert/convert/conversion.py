@@ -17,7 +17,7 @@ from distilbert.convert.fitting import Fit
 from distilbert.convert.tensor import Array, StoredTensor
 from distilbert.convert.tokenizer_files import check_tokenizer, copy_tokenizer
 from distilbert.convert.writing import find_format, parse_size, write_checkpoint
-from distilbert.errors import InputError, WeightsError, describe
+from distilbert.errors import WeightsError, describe
 from distilbert.files import check_new_folder, staged_folder
 
 Progress = Callable[[str, int], None]  # what is done ("write" or "verify"), and how many bytes of it
@@ -74,7 +74,7 @@ def convert(
     check_new_folder(target)
     checkpoint = open_checkpoint(hub.resolve(source, variant=variant, revision=revision), variant)
     checkpoint = checkpoint.with_settled_projector()
-    found = _fit(checkpoint, _task(task) if task else None)
+    found = _fit(checkpoint, spec.find_task(task).name if task else None)
     check_tokenizer(checkpoint.weights.parent, checkpoint.config)
     with staged_folder(target) as staging:
         counted = {name: _counted(tensor, progress) for name, tensor in found.tensors.items()}
@@ -84,13 +84,6 @@ def convert(
         names = tuple(sorted(path.name for path in staging.iterdir()))
     nbytes = sum(tensor.nbytes for tensor in found.tensors.values())
     return Conversion(checkpoint, found.task, names, len(found.tensors), nbytes, tuple(not_finite))
-
-
-def _task(name: str) -> str:
-    try:
-        return spec.find_task(name).name
-    except ValueError as error:
-        raise InputError(str(error)) from None
 
 
 def _fit(checkpoint: Checkpoint, task: str | None) -> Fit:

@@ -8,14 +8,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from distilbert import hub
+from distilbert import hub, spec
 from distilbert.config import CONFIG_NAME
 from distilbert.convert import open_checkpoint
 from distilbert.convert.loading import load_for_task
 from distilbert.convert.tensor import Array
 from distilbert.errors import FileError
 from distilbert.initialization import initial_tensors
-from distilbert.loading import find_task
 from distilbert.parity.report import Subject
 
 
@@ -36,7 +35,7 @@ def read_checkpoint(source: str | os.PathLike[str], task: str | None = None) -> 
     """
     path = hub.resolve(source)
     checkpoint = open_checkpoint(path)
-    task = find_task(task) if task else checkpoint.task
+    task = spec.find_task(task).name if task else checkpoint.task
     loaded = load_for_task(path, task)
     stored = {name: tensor.load() for name, tensor in loaded.tensors.items()}
     tensors = {**initial_tensors(loaded.config, loaded.absent, 0), **stored}

@@ -72,8 +72,8 @@ class PreTrainedModel(PreTrained, nn.Module):
         return {name: to_numpy(self.get_parameter(name)) for name in self.tensor_specs}
 
     def rebuild(self, config: DistilBertConfig, tensors: Mapping[str, Array]) -> None:
-        kept = self.dtype, self.device, self.training, self.attn_implementation, self.gradient_checkpointing
-        dtype, device, training, attention, checkpointing = kept
+        dtype, device, training = self.dtype, self.device, self.training
+        attention, checkpointing = self.attn_implementation, self.gradient_checkpointing
         with torch.device("meta"):
             type(self).__init__(self, config)  # type: ignore[misc]  # every model class takes (config)
         self.to(dtype)
