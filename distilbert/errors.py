@@ -40,6 +40,10 @@ class HubError(DistilBertError, OSError):
     """A repository, revision or file could not be fetched from the hub or found in its cache."""
 
 
+class QualityError(DistilBertError, ValueError):
+    """A model in low precision answers worse than is allowed."""
+
+
 class BackendError(DistilBertError, ImportError):
     """A framework is not installed, is unknown, or is set up in a way that cannot work."""
 

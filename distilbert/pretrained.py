@@ -6,9 +6,10 @@ Framework-free. A backend's `PreTrainedModel` (in `<backend>/io.py`) adds how va
 
 from __future__ import annotations
 
+import importlib
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,6 +21,8 @@ from distilbert.config import DTYPES, DistilBertConfig
 from distilbert.convert.finite import warn_if_not_finite
 from distilbert.convert.tensor import Array
 from distilbert.errors import ConfigError, InputError
+from distilbert.inference.fast_model import FastModel
+from distilbert.inference.quality import MAX_DROP, check_quality
 from distilbert.initialization import initial_tensors
 from distilbert.outputs import ModelOutput
 from distilbert.spec import TensorSpec
@@ -142,6 +145,37 @@ class PreTrained:
         tensors = {name: StoredTensor.of(name, values) for name, values in self.dump_tensors().items()}
         config = self.config.replace(architectures=(spec.TASKS[self.task].class_name,))
         write_checkpoint(Path(folder), config, self.task, tensors, format=format, max_shard_size=max_shard_size)
+
+    # Inference.
+
+    def for_inference(
+        self,
+        dtype: str = "float32",
+        sequences: Iterable[Any] | None = None,
+        labels: Sequence[Any] | None = None,
+        max_drop: float = MAX_DROP,
+    ) -> FastModel:
+        """A fast copy of the model for inference: the same answers, within the precision of `dtype`.
+
+        Args:
+            dtype: `float32`, `bfloat16`, `float16`, `int8` (8-bit weights and activations in the linear layers), or
+                `auto` for the fastest floating-point format of the machine.
+            sequences: token ids of texts on which a lower precision has to prove itself; without any, only int8 has to,
+                on random ones.
+            labels: what is right for them (`inference.quality` says in which form); default what the model answers.
+            max_drop: points (percent) of quality that may be lost.
+
+        Returns:
+            A FastModel: `fast(input_ids, attention_mask)` for a batch, `fast.run(sequences)` for texts of any lengths.
+
+        Raises:
+            QualityError: the low precision costs more than `max_drop` points.
+        """
+        module = importlib.import_module(f"distilbert.{self.backend}.inference")
+        fast: FastModel = module.FastModel(self, dtype)
+        if fast.dtype == "int8" or sequences is not None:
+            check_quality(module.FastModel(self, "float32"), fast, sequences, labels, max_drop)
+        return fast
 
     # Surgery.
 

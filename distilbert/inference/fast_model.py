@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model that `for_inference` makes: how it is called, and how it works through a stream of sequences."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distilbert import outputs
+from distilbert.errors import InputError, describe
+from distilbert.inference.packing import Batch, Pack
+from distilbert.inference.precision import best_dtype, check_dtype
+from distilbert.inference.streaming import Item, check_item, windows
+from distilbert.inputs import Bounds, check_call, check_choices
+from distilbert.outputs import ModelOutput
+
+Array = NDArray[Any]
+
+# Fields that a call of each task fills, and its output class.
+_ANSWERS: dict[str, tuple[type[ModelOutput], tuple[str, ...]]] = {
+    "encoder": (outputs.BaseModelOutput, ("last_hidden_state",)),
+    "masked-lm": (outputs.MaskedLMOutput, ("logits",)),
+    "sequence-classification": (outputs.SequenceClassifierOutput, ("logits",)),
+    "multiple-choice": (outputs.MultipleChoiceModelOutput, ("logits",)),
+    "token-classification": (outputs.TokenClassifierOutput, ("logits",)),
+    "question-answering": (outputs.QuestionAnsweringModelOutput, ("start_logits", "end_logits")),
+}
+
+
+class FastModel(ABC):
+    """A snapshot of a model that answers as it does, sooner; it cannot be trained, and later training is not seen.
+
+    Attributes:
+        config: of the model.
+        task: of the model.
+        dtype: `float32`, `bfloat16`, `float16` or `int8`.
+        tokens_per_pack: how many tokens are worked on at a time.
+    """
+
+    backend: ClassVar[str]
+    tokens_per_pack: ClassVar[int]  # few enough that what passes from layer to layer stays in the CPU's cache
+
+    def __init__(self, model: Any, dtype: str, on_gpu: bool) -> None:
+        self.config = model.config
+        self.task = model.task
+        self.dtype = best_dtype(self.backend, on_gpu) if check_dtype(dtype) == "auto" else dtype
+        self.answer, self.fields = _ANSWERS[self.task]
+        self.first_only = self.task in ("sequence-classification", "multiple-choice")
+
+    # Written by each backend.
+
+    bounds: ClassVar[Bounds]
+
+    @abstractmethod
+    def tensor(self, value: Any) -> Any:
+        """An array or list of whole numbers as a tensor of the framework."""
+
+    @abstractmethod
+    def dense(self, input_ids: Any, attention_mask: Any | None, position_ids: Any | None) -> tuple[Any, ...]:
+        """The fields of the answer for rectangular tensors (B, T): (B, T, ...) each, or (B, ...) with `first_only`."""
+
+    @abstractmethod
+    def packed(self, batch: Batch) -> tuple[Array, ...]:
+        """The fields for packed rows (R, L): (R, L, ...) each, or (sequences, ...) with `first_only`."""
+
+    @abstractmethod
+    def packs(self, lengths: Sequence[int]) -> Iterator[Pack]:
+        """How sequences of these lengths are laid into rows."""
+
+    # Calling.
+
+    def __call__(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        *,
+        position_ids: Any = None,
+        token_type_ids: Any = None,
+        return_dict: bool | None = None,
+        **others: Any,
+    ) -> Any:
+        """Answer for one batch as the model does, at padded places too.
+
+        Args:
+            input_ids: token ids (B, T), for multiple choice (B, C, T).
+            attention_mask: like input_ids, 1 to attend and 0 for padding.
+            position_ids: (B, T), (1, T) or (T,); default 0, 1, 2, ...
+            token_type_ids: accepted and ignored, as by the model.
+            return_dict: False for a tuple; default `config.return_dict`.
+            others: what else the model's call knows (labels, head_mask, output_attentions, ...) is refused unless it is
+                None or False: it takes the model itself.
+
+        Returns:
+            The model's output class with the framework's tensors.
+
+        Raises:
+            InputError: lists everything in the call that does not fit.
+        """
+        self._refuse(others, attention_mask)
+        ids, mask, positions = (
+            None if value is None else self.tensor(value) for value in (input_ids, attention_mask, position_ids)
+        )
+        choices = None
+        if self.task == "multiple-choice":
+            check_choices(ids, None)
+            choices = ids.shape[1]
+            ids, mask, positions = (_without_choices(value) for value in (ids, mask, positions))
+        arrays = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
+        check_call(self.config, arrays, type(self).bounds)
+        fields = self.dense(ids, mask, positions)
+        if choices is not None:
+            fields = tuple(field.reshape(-1, choices) for field in fields)
+        output = self.answer(**dict(zip(self.fields, fields, strict=True)))
+        return output if return_dict or (return_dict is None and self.config.return_dict) else output.to_tuple()
+
+    def run(self, sequences: Iterable[Item]) -> Iterator[ModelOutput]:
+        """Answer for every sequence of a list or stream, without work on padding.
+
+        Args:
+            sequences: token ids of each text, of any length; for multiple choice a list of them for each question.
+
+        Yields:
+            One answer for each sequence, in their order: the model's output class with NumPy arrays without the axis of
+            the batch, as in last_hidden_state (T, D), logits (T, V) or (L,), start_logits (T,). What is read ahead and
+            not yet yielded is bounded, so that a stream may be endless.
+
+        Raises:
+            InputError: a sequence is empty, too long, or has ids out of range; it is named by its number.
+        """
+        checked = (check_item(item, number, self) for number, item in enumerate(sequences))
+        for window in windows(checked, self):
+            yield from self._answers(window)
+
+    def warm_up(self, lengths: Sequence[int] | None = None) -> None:
+        """Do ahead what the first calls would have to do (compile, reorder weights).
+
+        Args:
+            lengths: the number of tokens of texts to come; default short, usual and the longest ones.
+        """
+        longest = self.config.max_position_embeddings
+        chosen = [min(length, longest) for length in (lengths or (16, 32, 64, 128, 256, 512))]
+        for length in sorted(set(chosen)):
+            sequence = [0] * length
+            for count in {1, max(self.tokens_per_pack // length, 1)}:
+                items = [sequence] * count
+                list(self.run([[item] for item in items] if self.task == "multiple-choice" else items))
+
+    # Used above.
+
+    def _answers(self, window: list[Item]) -> Iterator[ModelOutput]:
+        if self.task != "multiple-choice":
+            for fields in self._fields(window):
+                yield self.answer(**dict(zip(self.fields, fields, strict=True)))
+            return
+        scores = iter(self._fields([sequence for item in window for sequence in item]))
+        for item in window:
+            logits = np.concatenate([next(scores)[0] for _ in item])
+            yield self.answer(logits=logits)
+
+    def _fields(self, sequences: list[Any]) -> list[tuple[Array, ...]]:
+        """The fields of each sequence, in order."""
+        found: list[tuple[Array, ...]] = [()] * len(sequences)
+        for pack in self.packs([len(sequence) for sequence in sequences]):
+            batch = pack.fill(sequences)
+            fields = self.packed(batch)
+            for place, number in enumerate(pack.numbers):
+                found[number] = tuple(self._part(field, batch, place) for field in fields)
+        return found
+
+    def _part(self, field: Array, batch: Batch, place: int) -> Array:
+        if self.first_only:
+            return field[place]
+        start = batch.firsts[place]
+        # A copy, so that one kept answer does not keep those of its neighbours.
+        return field.reshape(-1, *field.shape[2:])[start : start + batch.lengths[place]].copy()
+
+    def _refuse(self, others: dict[str, Any], attention_mask: Any) -> None:
+        problems = [f"{name}: not on the fast path" for name, value in others.items() if not _is_absent(value)]
+        if attention_mask is not None and np.ndim(attention_mask) == 4:
+            problems.append("attention_mask: not on the fast path with 4 axes")
+        if problems:
+            raise InputError(describe("inputs", [f"{problem}; call the model itself for that" for problem in problems]))
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or value is False
+
+
+def _without_choices(value: Any) -> Any:
+    return value if value is None or len(value.shape) < 3 else value.reshape(-1, value.shape[-1])

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Linear layers for inference: weights stored once in the order that the fastest kernel at hand wants.
+
+On a CPU that kernel is oneDNN's, which PyTorch's compiler uses too: it reaches the machine's limit from a few tokens on,
+and applies an activation or adds a residual while the numbers are still in registers.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from distilbert.pt.activations import ACTIVATIONS
+
+# Activations that oneDNN applies itself, by our name: its name, and its algorithm.
+_FUSED = {"gelu": ("gelu", "none"), "gelu_python": ("gelu", "none"), "relu": ("relu", "")}
+_U8_ZERO = 128  # the number that stands for 0 in unsigned 8-bit activations
+
+
+class Linear(ABC):
+    """x (N, in) -> (N, out), on its own, with an activation, or added to a residual."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """The layer alone."""
+
+    def activated(self, x: Tensor, activation: str) -> Tensor:
+        """With an activation of the config after it."""
+        return ACTIVATIONS[activation](self(x))
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        """Added to a residual (N, out)."""
+        return self(x).add_(residual)
+
+
+class PlainLinear(Linear):
+    """PyTorch's own product, where there is nothing better: on GPUs, and on CPUs without oneDNN."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight = weight
+        self.bias = bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+class OneDnnLinear(Linear):
+    """oneDNN's product with reordered weights."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+        self.bias = bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")  # type: ignore[no-any-return]
+
+    def activated(self, x: Tensor, activation: str) -> Tensor:
+        if activation not in _FUSED:
+            return super().activated(x, activation)
+        name, algorithm = _FUSED[activation]
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, name, [], algorithm)  # type: ignore[no-any-return]
+
+    def added(self, x: Tensor, residual: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")  # type: ignore[no-any-return]
+
+
+class Int8Linear(Linear):
+    """Dynamic quantisation: weights as 8-bit numbers with a scale for each output, inputs with a scale for each token.
+
+    A scale for each token, not for the whole batch, so that no text depends on its neighbours.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self.scales = (weight.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)  # (out,)
+        self.weight = torch.round(weight / self.scales[:, None]).to(torch.int8)  # (out, in)
+        self.bias = bias
+        self.zeros = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
+        self.packed = torch.ops.onednn.qlinear_prepack(self.weight, None) if onednn_has_int8(weight.device) else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        scale = torch.linalg.vector_norm(x, torch.inf, 1, keepdim=True).clamp_(min=1e-30).div_(127)  # (N, 1)
+        if self.packed is None:
+            product = self._product(torch.round(x / scale).to(torch.int8))  # (N, out)
+        else:
+            # Cutting off the fraction of a positive number plus a half is rounding it.
+            quantised = x.div(scale).add_(_U8_ZERO + 0.5).to(torch.uint8)  # (N, in)
+            product = torch.ops.onednn.qlinear_pointwise(
+                quantised,
+                1.0,
+                _U8_ZERO,
+                self.packed,
+                self.scales,
+                self.zeros,
+                None,
+                1.0,
+                0,
+                torch.float32,
+                "none",
+                [],
+                "",
+            )  # (N, out)
+        return torch.addcmul(self.bias, product, scale)
+
+    def _product(self, quantised: Tensor) -> Tensor:
+        rows = F.pad(quantised, (0, 0, 0, max(0, 17 - len(quantised))))  # the kernel for GPUs takes no fewer
+        return torch._int_mm(rows, self.weight.t())[: len(quantised)] * self.scales
+
+
+def linear(weight: Tensor, bias: Tensor, dtype: str) -> Linear:
+    """The fastest layer for a weight (out, in) and bias (out,) in float32, on the device where they are."""
+    if dtype == "int8":
+        return Int8Linear(weight, bias)
+    weight, bias = weight.to(getattr(torch, dtype)), bias.to(getattr(torch, dtype))
+    return OneDnnLinear(weight, bias) if onednn_has(weight.dtype, weight.device) else PlainLinear(weight, bias)
+
+
+def onednn_has(dtype: torch.dtype, device: torch.device) -> bool:
+    """Whether oneDNN multiplies numbers of this type on this device, by the operators that are used here."""
+    if device.type != "cpu" or not _has_operator("mkldnn", "_linear_pointwise"):
+        return False
+    if dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return dtype == torch.float32
+
+
+def onednn_has_int8(device: torch.device) -> bool:
+    """Whether oneDNN multiplies 8-bit numbers on this device."""
+    return device.type == "cpu" and _has_operator("onednn", "qlinear_pointwise")
+
+
+@functools.cache
+def _has_operator(namespace: str, name: str) -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(getattr(torch.ops, namespace), name)
