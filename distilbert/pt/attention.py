@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.nn.attention import flex_attention as flex
 
 from distilbert.errors import BackendError
+from distilbert.pt.layers import dropout as drop
 
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, float], tuple[Tensor, Tensor | None]]
 
@@ -52,7 +53,7 @@ def eager(
     if mask is not None:
         scores = scores + mask  # (B, H, T, T)
     probabilities = torch.softmax(scores, -1, torch.promote_types(q.dtype, torch.float32))  # (B, H, T, T)
-    attentions = F.dropout(probabilities.to(q.dtype), dropout)  # (B, H, T, T)
+    attentions = drop(probabilities.to(q.dtype), dropout)  # (B, H, T, T)
     if head_mask is not None:
         attentions = attentions * head_mask  # (B, H, T, T)
     return attentions @ v, attentions
@@ -62,7 +63,7 @@ def sdpa(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, head_mask: Tensor | None, dropout: float
 ) -> tuple[Tensor, Tensor | None]:
     """PyTorch's fused kernel for the device at hand."""
-    if head_mask is not None:
+    if head_mask is not None or (dropout > 0 and q.device.type == "cpu"):  # there, no fused kernel has dropout
         return eager(q, k, v, mask, head_mask, dropout)
     if mask is not None:
         mask = mask.clamp(min=torch.finfo(q.dtype).min).to(q.dtype)

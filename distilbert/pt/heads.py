@@ -25,7 +25,7 @@ from distilbert.outputs import (
 )
 from distilbert.pt.activations import ACTIVATIONS
 from distilbert.pt.io import PreTrainedModel
-from distilbert.pt.layers import Embedding, LayerNorm, Linear, empty_parameter
+from distilbert.pt.layers import Dropout, Embedding, LayerNorm, Linear, empty_parameter, linear
 from distilbert.pt.losses import classification_loss, span_loss, token_loss
 from distilbert.pt.modeling import DistilBertModel
 
@@ -40,7 +40,7 @@ class VocabProjector(nn.Module):
         self.bias = empty_parameter(config.vocab_size)
 
     def forward(self, hidden: Tensor, word_embeddings: Embedding) -> Tensor:
-        return F.linear(hidden, word_embeddings.weight if self.tied else self.weight, self.bias)  # (B, T, V)
+        return linear(hidden, word_embeddings.weight if self.tied else self.weight, self.bias)  # (B, T, V)
 
 
 class DistilBertForMaskedLM(PreTrainedModel):
@@ -107,7 +107,7 @@ class DistilBertForSequenceClassification(PreTrainedModel):
         self.distilbert = DistilBertModel(config, seed=seed)
         self.pre_classifier = Linear(config.dim, config.dim)
         self.classifier = Linear(config.dim, config.num_labels)
-        self.dropout = nn.Dropout(config.seq_classif_dropout)
+        self.dropout = Dropout(config.seq_classif_dropout)
         self.initialize(seed)
 
     def forward(
@@ -164,7 +164,7 @@ class DistilBertForMultipleChoice(PreTrainedModel):
         self.distilbert = DistilBertModel(config, seed=seed)
         self.pre_classifier = Linear(config.dim, config.dim)
         self.classifier = Linear(config.dim, 1)
-        self.dropout = nn.Dropout(config.seq_classif_dropout)
+        self.dropout = Dropout(config.seq_classif_dropout)
         self.initialize(seed)
 
     def forward(
@@ -224,7 +224,7 @@ class DistilBertForTokenClassification(PreTrainedModel):
     def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
         super().__init__(config)
         self.distilbert = DistilBertModel(config, seed=seed)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.classifier = Linear(config.dim, config.num_labels)
         self.initialize(seed)
 
@@ -274,7 +274,7 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
     def __init__(self, config: DistilBertConfig, *, seed: int | None = None) -> None:
         super().__init__(config)
         self.distilbert = DistilBertModel(config, seed=seed)
-        self.dropout = nn.Dropout(config.qa_dropout)
+        self.dropout = Dropout(config.qa_dropout)
         self.qa_outputs = Linear(config.dim, config.num_labels)
         self.initialize(seed)
 

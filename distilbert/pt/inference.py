@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fast path in PyTorch: the arithmetic of `modeling.py` and `heads.py` over packed tokens, in fewer, larger steps.
+"""The fast path in PyTorch: the arithmetic of `modeling.py` and `heads.py` over packed tokens, in fewer steps.
 
-Read beside `tf/inference.py` and `flax/inference.py`. Nothing is compiled: on a CPU each step is one kernel of oneDNN or
-PyTorch that takes any shape.
+Read beside `tf/inference.py` and `flax/inference.py`. Nothing is compiled: on a CPU each step is one kernel of oneDNN
+or PyTorch that takes any shape.
 
 Axes: N tokens of all sequences together, D dim, H heads, K head size, B sequences of one length T.
 """
@@ -28,10 +28,10 @@ from distilbert.reference import LAYER_NORM_EPS
 
 
 class Block(NamedTuple):
-    """`count` sequences of `length` tokens that lie one after another."""
+    """Sequences of one length that lie one after another."""
 
-    count: int
-    length: int
+    sequences: int
+    tokens: int
 
 
 class Weights:
@@ -101,9 +101,9 @@ class TransformerBlock:
         """Each sequence looks at itself alone: (N, 3*H*K) -> (N, H*K)."""
         contexts = []
         start = 0
-        for count, length in blocks:
-            end = start + count * length
-            split = qkv[start:end].view(count, length, 3, self.heads, self.head_dim)  # (B, T, 3, H, K)
+        for sequences, tokens in blocks:
+            end = start + sequences * tokens
+            split = qkv[start:end].view(sequences, tokens, 3, self.heads, self.head_dim)  # (B, T, 3, H, K)
             q, k, v = split.permute(2, 0, 3, 1, 4).unbind()  # (B, H, T, K)
             q = q[:, :, :1] if first_only else q  # (B, H, T or 1, K)
             context = F.scaled_dot_product_attention(q, k, v, mask)  # (B, H, T or 1, K)
@@ -171,7 +171,6 @@ class FastModel(fast_model.FastModel):
 
     backend = "pt"
     tokens_per_pack = 1024
-    bounds = staticmethod(bounds)
 
     def __init__(self, model: Any, dtype: str) -> None:
         super().__init__(model, dtype, model.device.type == "cuda")
@@ -179,6 +178,10 @@ class FastModel(fast_model.FastModel):
         weights = Weights(model.dump_tensors(), self.dtype, self.device)
         self.encoder = Encoder(weights, self.config, "" if self.task == "encoder" else "distilbert.")
         self.head = Head(weights, self.config, self.task)
+
+    @staticmethod
+    def bounds(values: Any) -> tuple[int, int] | None:
+        return bounds(values)
 
     def tensor(self, value: Any) -> Tensor:
         return torch.as_tensor(value, device=self.device)
@@ -197,7 +200,7 @@ class FastModel(fast_model.FastModel):
             part = slice(start, start + rows)
             mask = None if attention_mask is None else additive_mask(attention_mask[part], self.encoder.words.dtype)
             block = Block(len(input_ids[part]), length)
-            first = torch.arange(block.count, device=self.device) * length if self.first_only else None
+            first = torch.arange(block.sequences, device=self.device) * length if self.first_only else None
             fields = self.compute(input_ids[part].flatten(), position_ids[part].flatten(), [block], mask, first)
             parts.append([field if self.first_only else field.view(-1, length, *field.shape[1:]) for field in fields])
         return tuple(field[0] if len(field) == 1 else torch.cat(field) for field in zip(*parts, strict=True))

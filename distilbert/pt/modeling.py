@@ -21,7 +21,7 @@ from distilbert.outputs import BaseModelOutput
 from distilbert.pt.activations import ACTIVATIONS
 from distilbert.pt.attention import IMPLEMENTATIONS, additive_mask, eager
 from distilbert.pt.io import PreTrainedModel, bounds
-from distilbert.pt.layers import Embedding, LayerNorm, Linear
+from distilbert.pt.layers import Dropout, Embedding, LayerNorm, Linear
 
 
 class Embeddings(nn.Module):
@@ -33,7 +33,7 @@ class Embeddings(nn.Module):
         self.position_embeddings = Embedding(config.max_position_embeddings, config.dim)
         self.position_embeddings.weight.requires_grad_(not config.sinusoidal_pos_embds)
         self.LayerNorm = LayerNorm(config.dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, position_ids: Tensor) -> Tensor:
         words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, D)
@@ -84,7 +84,7 @@ class FFN(nn.Module):
         self.lin1 = Linear(config.dim, config.hidden_dim)
         self.lin2 = Linear(config.hidden_dim, config.dim)
         self.activation = ACTIVATIONS[config.activation]
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         hidden = self.lin1(hidden)  # (B, T, F)
