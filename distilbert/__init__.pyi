@@ -26,6 +26,7 @@ from distilbert.tf import DistilBertForQuestionAnswering as TFDistilBertForQuest
 from distilbert.tf import DistilBertForSequenceClassification as TFDistilBertForSequenceClassification
 from distilbert.tf import DistilBertForTokenClassification as TFDistilBertForTokenClassification
 from distilbert.tf import DistilBertModel as TFDistilBertModel
+from distilbert.threads import set_threads
 from distilbert.tokenizer import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
 
 __version__: str
@@ -58,4 +59,5 @@ __all__ = [
     "convert_checkpoint",
     "load",
     "open_checkpoint",
+    "set_threads",
 ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from distilbert.errors import BackendError
+from distilbert.threads import set_threads_from_environment
 
 ENVIRONMENT_VARIABLE = "DISTILBERT_BACKEND"
 logger = logging.getLogger("distilbert")
@@ -57,6 +58,7 @@ def require(name: str, wanted_by: str) -> None:
     """Raise BackendError with the install command unless framework `name` is installed."""
     missing = BACKENDS[name].missing
     if not missing:
+        set_threads_from_environment()
         return
     others = [BACKENDS[other].title for other in installed()]
     instead = f"; installed here: {', '.join(others)}" if others else ""

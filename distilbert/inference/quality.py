@@ -105,6 +105,8 @@ def agreement(exact: Answers, fast: Answers) -> float:
         x, y = _numbers(one), _numbers(other)
         sums += x.sum(), y.sum(), x @ x, y @ y, x @ y
         count += len(x)
+    if not np.isfinite(sums).all():
+        return float("nan")
     mean_x, mean_y, xx, yy, xy = sums / count
     spread = np.sqrt(max(xx - mean_x**2, 0) * max(yy - mean_y**2, 0))
     return float(100 * (xy - mean_x * mean_y) / spread) if spread > 0 else 100.0 * bool(np.isclose(xx, yy))

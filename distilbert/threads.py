@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place that says how many CPU threads the frameworks use."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from distilbert.errors import BackendError, InputError
+
+VARIABLE = "DISTILBERT_THREADS"
+
+# Read by the frameworks when they start: OpenMP (PyTorch), TensorFlow, and XLA's CPU client (JAX).
+_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "PJRT_NPROC")
+
+
+def set_threads(count: int) -> None:
+    """Let PyTorch, TensorFlow and JAX compute on `count` CPU threads; default one for each core the process may use.
+
+    PyTorch can change at any time; TensorFlow and JAX only before they computed anything. The environment variable
+    DISTILBERT_THREADS does the same for a whole process.
+
+    Raises:
+        InputError: `count` is not a whole number from 1.
+        BackendError: a framework that cannot change any more has started with another number.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise InputError(f"threads: expected a whole number from 1, found {count!r}")
+    before = os.environ.get("PJRT_NPROC")
+    for name in _VARIABLES:
+        os.environ[name] = str(count)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
+    _set_tensorflow(count)
+    _check_jax(count, before)
+
+
+def set_threads_from_environment() -> None:
+    """Obey DISTILBERT_THREADS, if it is set."""
+    value = os.environ.get(VARIABLE, "").strip()
+    if not value:
+        return
+    if not value.isdecimal():
+        raise InputError(f"{VARIABLE}: expected a whole number from 1, found {value!r}")
+    set_threads(int(value))
+
+
+def _set_tensorflow(count: int) -> None:
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is None:
+        return
+    threading = tensorflow.config.threading
+    if threading.get_intra_op_parallelism_threads() == count:
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(count)
+    except RuntimeError:
+        raise _too_late("TensorFlow") from None
+
+
+def _check_jax(count: int, before: str | None) -> None:
+    bridge = sys.modules.get("jax._src.xla_bridge")
+    if bridge is not None and bridge.backends_are_initialized() and before != str(count):
+        raise _too_late("JAX")
+
+
+def _too_late(framework: str) -> BackendError:
+    return BackendError(
+        f"threads: {framework} has already started and cannot change; call set_threads before its first computation, "
+        f"or set {VARIABLE} for the process"
+    )
