@@ -15,7 +15,7 @@ from distilbert.errors import InputError, describe
 from distilbert.inference.packing import Batch, Pack
 from distilbert.inference.precision import best_dtype, check_dtype
 from distilbert.inference.streaming import Item, check_item, windows
-from distilbert.inputs import Bounds, check_call, check_choices
+from distilbert.inputs import check_call, check_choices
 from distilbert.outputs import ModelOutput
 
 Array = NDArray[Any]
@@ -53,11 +53,18 @@ class FastModel(ABC):
 
     # Written by each backend.
 
-    bounds: ClassVar[Bounds]
+    @staticmethod
+    @abstractmethod
+    def bounds(values: Any) -> tuple[int, int] | None:
+        """Smallest and largest value of a tensor, or None where they cannot be looked at."""
 
     @abstractmethod
     def tensor(self, value: Any) -> Any:
         """An array or list of whole numbers as a tensor of the framework."""
+
+    def reshape(self, value: Any, shape: tuple[int, ...]) -> Any:
+        """A tensor in another shape."""
+        return value.reshape(shape)
 
     @abstractmethod
     def dense(self, input_ids: Any, attention_mask: Any | None, position_ids: Any | None) -> tuple[Any, ...]:
@@ -101,19 +108,17 @@ class FastModel(ABC):
             InputError: lists everything in the call that does not fit.
         """
         self._refuse(others, attention_mask)
-        ids, mask, positions = (
-            None if value is None else self.tensor(value) for value in (input_ids, attention_mask, position_ids)
-        )
+        ids, mask, positions = (self._tensor(value) for value in (input_ids, attention_mask, position_ids))
         choices = None
         if self.task == "multiple-choice":
             check_choices(ids, None)
             choices = ids.shape[1]
-            ids, mask, positions = (_without_choices(value) for value in (ids, mask, positions))
+            ids, mask, positions = (self._without_choices(value) for value in (ids, mask, positions))
         arrays = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-        check_call(self.config, arrays, type(self).bounds)
+        check_call(self.config, arrays, self.bounds)
         fields = self.dense(ids, mask, positions)
         if choices is not None:
-            fields = tuple(field.reshape(-1, choices) for field in fields)
+            fields = tuple(self.reshape(field, (-1, choices)) for field in fields)
         output = self.answer(**dict(zip(self.fields, fields, strict=True)))
         return output if return_dict or (return_dict is None and self.config.return_dict) else output.to_tuple()
 
@@ -171,12 +176,19 @@ class FastModel(ABC):
                 found[number] = tuple(self._part(field, batch, place) for field in fields)
         return found
 
+    def _without_choices(self, value: Any) -> Any:
+        return value if value is None or len(value.shape) < 3 else self.reshape(value, (-1, value.shape[-1]))
+
     def _part(self, field: Array, batch: Batch, place: int) -> Array:
         if self.first_only:
-            return field[place]
+            answer: Array = field[place]
+            return answer
         start = batch.firsts[place]
         # A copy, so that one kept answer does not keep those of its neighbours.
         return field.reshape(-1, *field.shape[2:])[start : start + batch.lengths[place]].copy()
+
+    def _tensor(self, value: Any) -> Any:
+        return None if value is None else self.tensor(value)
 
     def _refuse(self, others: dict[str, Any], attention_mask: Any) -> None:
         problems = [f"{name}: not on the fast path" for name, value in others.items() if not _is_absent(value)]
@@ -188,7 +200,3 @@ class FastModel(ABC):
 
 def _is_absent(value: Any) -> bool:
     return value is None or value is False
-
-
-def _without_choices(value: Any) -> Any:
-    return value if value is None or len(value.shape) < 3 else value.reshape(-1, value.shape[-1])

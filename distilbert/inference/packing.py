@@ -29,7 +29,8 @@ class Pack:
     def fill(self, sequences: Sequence[Sequence[int]]) -> Batch:
         """The tokens of the sequences in their places."""
         shape = len(self.rows), self.row_length
-        batch = Batch(*(np.zeros(shape, np.int32) for _ in range(3)), firsts=[], lengths=[])
+        ids, positions, segments = (np.zeros(shape, np.int32) for _ in range(3))
+        batch = Batch(ids, positions, segments, [], [])
         for row, numbers in enumerate(self.rows):
             start = 0
             for segment, number in enumerate(numbers, 1):

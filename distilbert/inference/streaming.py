@@ -44,7 +44,8 @@ def window_tokens(fast: FastModel) -> int:
     budget = WINDOW_PACKS * fast.tokens_per_pack
     if fast.first_only:
         return budget
-    width = {"encoder": fast.config.dim, "masked-lm": fast.config.vocab_size}.get(fast.task, fast.config.num_labels)
+    widths = {"encoder": fast.config.dim, "masked-lm": fast.config.vocab_size}
+    width: int = widths.get(fast.task, fast.config.num_labels)
     return max(fast.tokens_per_pack, min(budget, WINDOW_BYTES // (4 * width)))
 
 
