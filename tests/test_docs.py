@@ -114,7 +114,7 @@ def test_python_runs(block, tmp_path, monkeypatch, capsys):
 
 
 def test_the_readme_gives_one_number_three_times():
-    blocks = [block for block in PYTHON if block.page == README]
+    blocks = [block for block in PYTHON if block.page == README][:3]
     assert [next(name for name, need in NEEDS.items() if need.search(block.text)) for block in blocks] == [
         "pt",
         "tf",
