@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("DISTILBERT_COMPILE_CACHE", "0")  # tests leave nothing behind
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

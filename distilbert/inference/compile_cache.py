@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 VARIABLE = "DISTILBERT_COMPILE_CACHE"
+SHORTEST = 0.1  # seconds of compiling that are worth a file; JAX's own 1 is more than most shapes take
 
 
 def use_compile_cache() -> None:
@@ -18,7 +19,7 @@ def use_compile_cache() -> None:
     import jax
 
     folder = cache_folder()
-    if folder is None or jax.config.jax_compilation_cache_dir is not None:
+    if folder is None or jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     try:
         folder.mkdir(
@@ -28,7 +29,8 @@ def use_compile_cache() -> None:
         return  # no place to keep anything is no reason to fail
     from jax.experimental.compilation_cache import compilation_cache
 
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_dir", str(folder))  # type: ignore[no-untyped-call]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", SHORTEST)  # type: ignore[no-untyped-call]
     compilation_cache.reset_cache()  # JAX looks for the folder once, at the first program
 
 

@@ -42,12 +42,12 @@ class FastModel(ABC):
     """
 
     backend: ClassVar[str]
-    tokens_per_pack: ClassVar[int]  # few enough that what passes from layer to layer stays in the CPU's cache
+    tokens_per_pack: int  # few enough that what passes from layer to layer stays in the CPU's cache
 
     def __init__(self, model: Any, dtype: str, on_gpu: bool) -> None:
         self.config = model.config
         self.task = model.task
-        self.dtype = best_dtype(self.backend, on_gpu) if check_dtype(dtype) == "auto" else dtype
+        self.dtype = best_dtype(on_gpu) if check_dtype(dtype) == "auto" else dtype
         self.answer, self.fields = _ANSWERS[self.task]
         self.first_only = self.task in ("sequence-classification", "multiple-choice")
 
@@ -102,7 +102,7 @@ class FastModel(ABC):
                 None or False: it takes the model itself.
 
         Returns:
-            The model's output class with the framework's tensors.
+            The model's output class with the framework's tensors, in float32 for every `dtype`.
 
         Raises:
             InputError: lists everything in the call that does not fit.

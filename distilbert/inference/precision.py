@@ -21,14 +21,9 @@ def check_dtype(dtype: str) -> str:
     return dtype
 
 
-def best_dtype(backend: str, on_gpu: bool) -> str:
-    """What `auto` means: bfloat16 where the machine computes in it and the framework uses that, else float32.
-
-    XLA converts bfloat16 to float32 on every CPU, so JAX gains nothing from it there.
-    """
-    if on_gpu:
-        return "bfloat16"
-    return "bfloat16" if cpu_has_bfloat16() and backend != "flax" else "float32"
+def best_dtype(on_gpu: bool) -> str:
+    """What `auto` means: bfloat16 where the machine computes in it, else float32."""
+    return "bfloat16" if on_gpu or cpu_has_bfloat16() else "float32"
 
 
 @functools.cache

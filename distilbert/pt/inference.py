@@ -235,7 +235,7 @@ class FastModel(fast_model.FastModel):
         first = self.tensor(batch.firsts) if self.first_only else None
         ids, positions = self.tensor(batch.input_ids[0]), self.tensor(batch.position_ids[0])
         fields = self.compute(ids, positions, blocks, None, first)
-        return tuple((field if self.first_only else field[None]).cpu().float().numpy() for field in fields)
+        return tuple((field if self.first_only else field[None]).cpu().numpy() for field in fields)
 
     def packs(self, lengths: Sequence[int]) -> Iterator[Pack]:
         return flat_packs(lengths, self.tokens_per_pack)
@@ -243,10 +243,11 @@ class FastModel(fast_model.FastModel):
     def compute(
         self, ids: Tensor, positions: Tensor, blocks: Sequence[Block], mask: Tensor | None, first: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """The fields of the answer for packed tokens (N,)."""
+        """The fields of the answer in float32 for packed tokens (N,)."""
         if mask is not None:
             mask = mask.clamp(min=torch.finfo(self.encoder.words.dtype).min).to(self.encoder.words.dtype)
-        return self.head(self.encoder(ids, positions, blocks, mask, first))
+        fields = self.head(self.encoder(ids, positions, blocks, mask, first))
+        return tuple(field.float() for field in fields)
 
 
 def captured(compute: Any) -> Any:

@@ -15,10 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from distilbert.inference.huge_pages import use_huge_pages
 from distilbert.pt.activations import ACTIVATIONS
 
 # Activations that oneDNN applies itself, by our name: its name, and its algorithm.
 _FUSED = {"gelu": ("gelu", "none"), "gelu_python": ("gelu", "none"), "relu": ("relu", "")}
+_SMALLEST = 1e-30  # what a row of zeros is divided by
 _U8_ZERO = 128  # the number that stands for 0 in unsigned 8-bit activations
 
 
@@ -53,7 +55,7 @@ class OneDnnLinear(Linear):
     """oneDNN's product with reordered weights."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+        self.weight = in_huge_pages(torch.ops.mkldnn._reorder_linear_weight(weight.contiguous()))
         self.bias = bias
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -76,39 +78,32 @@ class Int8Linear(Linear):
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.scales = (weight.abs().amax(1) / 127).clamp(min=torch.finfo(torch.float32).tiny)  # (out,)
+        self.scales = (weight.abs().amax(1) / 127).clamp(min=_SMALLEST)  # (out,)
         self.weight = torch.round(weight / self.scales[:, None]).to(torch.int8)  # (out, in)
         self.bias = bias
+        self.half = torch.tensor(_U8_ZERO + 0.5, device=weight.device)
         self.zeros = torch.zeros(len(weight), dtype=torch.int32, device=weight.device)
-        self.packed = torch.ops.onednn.qlinear_prepack(self.weight, None) if onednn_has_int8(weight.device) else None
+        self.packed = self._packed() if onednn_has_int8(weight.device) else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        scale = torch.linalg.vector_norm(x, torch.inf, 1, keepdim=True).clamp_(min=1e-30).div_(127)  # (N, 1)
-        if self.packed is None:
-            product = self._product(torch.round(x / scale).to(torch.int8))  # (N, out)
-        else:
-            # Cutting off the fraction of a positive number plus a half is rounding it.
-            quantised = x.div(scale).add_(_U8_ZERO + 0.5).to(torch.uint8)  # (N, in)
-            product = torch.ops.onednn.qlinear_pointwise(
-                quantised,
-                1.0,
-                _U8_ZERO,
-                self.packed,
-                self.scales,
-                self.zeros,
-                None,
-                1.0,
-                0,
-                torch.float32,
-                "none",
-                [],
-                "",
-            )  # (N, out)
-        return torch.addcmul(self.bias, product, scale)
+        largest = x.abs().amax(1, keepdim=True).clamp_(min=_SMALLEST)  # (N, 1)
+        product = self._product(x, 127 / largest)  # (N, out)
+        return torch.addcmul(self.bias, product, largest.div_(127))
 
-    def _product(self, quantised: Tensor) -> Tensor:
-        rows = F.pad(quantised, (0, 0, 0, max(0, 17 - len(quantised))))  # the kernel for GPUs takes no fewer
-        return torch._int_mm(rows, self.weight.t())[: len(quantised)] * self.scales
+    def _packed(self) -> Tensor:
+        return in_huge_pages(torch.ops.onednn.qlinear_prepack(self.weight, None))
+
+    def _product(self, x: Tensor, factor: Tensor) -> Tensor:
+        """x (N, in) times factor (N, 1), rounded, times the weights: (N, out)."""
+        if self.packed is None:
+            quantised = torch.round(x * factor).to(torch.int8)
+            rows = F.pad(quantised, (0, 0, 0, max(0, 17 - len(x))))  # the kernel for GPUs takes no fewer
+            return torch._int_mm(rows, self.weight.t())[: len(x)] * self.scales
+        # Cutting off the fraction of a positive number plus a half is rounding it.
+        quantised = torch.addcmul(self.half, x, factor).to(torch.uint8)
+        return torch.ops.onednn.qlinear_pointwise(  # type: ignore[no-any-return]
+            quantised, 1.0, _U8_ZERO, self.packed, self.scales, self.zeros, None, 1.0, 0, torch.float32, "none", [], ""
+        )
 
 
 class _Product(torch.autograd.Function):
@@ -148,6 +143,12 @@ def linear(weight: Tensor, bias: Tensor, dtype: str) -> Linear:
         return Int8Linear(weight, bias)
     weight, bias = weight.to(getattr(torch, dtype)), bias.to(getattr(torch, dtype))
     return OneDnnLinear(weight, bias) if onednn_has(weight.dtype, weight.device) else PlainLinear(weight, bias)
+
+
+def in_huge_pages(reordered: Tensor) -> Tensor:
+    """A weight in oneDNN's own order, moved to large pages of memory where that is possible."""
+    use_huge_pages([(torch.ops.mkldnn.data_ptr(reordered), torch.ops.mkldnn._nbytes(reordered))])
+    return reordered
 
 
 def onednn_has(dtype: torch.dtype, device: torch.device) -> bool:

@@ -226,14 +226,14 @@ class FastModel(fast_model.FastModel):
         first = np.zeros(used.shape, np.int32)  # (R, S)
         first[used] = places
         fields = self.compute(batch.input_ids, batch.position_ids, mask, first)
-        arrays = (tf.cast(field, tf.float32).numpy() for field in fields)
+        arrays = (field.numpy() for field in fields)
         return tuple(array[used.ravel()] if self.first_only else array for array in arrays)
 
     def packs(self, lengths: Sequence[int]) -> Iterator[Pack]:
         return row_packs(lengths, self.tokens_per_pack)
 
     def compute(self, *arrays: Array) -> tuple[tf.Tensor, ...]:
-        """The fields of the answer for ids (R, L), positions (R, L), mask (R, 1, 1 or L, L) and first (R, S)."""
+        """The fields of the answer in float32 for ids (R, L), positions (R, L), mask (R, 1, 1 or L, L) and first (R, S)."""
         graph = self.few if arrays[0].size <= FEW_TOKENS else self.many
         return graph(*map(tf.constant, arrays))
 
@@ -253,6 +253,7 @@ class FastModel(fast_model.FastModel):
         def compute(ids: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
             first_tokens = first if self.first_only else None
             fields = self.head(self.encoder(ids, positions, mask, first_tokens, large), large)
+            fields = tuple(tf.cast(field, tf.float32) for field in fields)
             if self.first_only:
                 return fields  # (R*S, labels)
             return tuple(tf.reshape(field, (*tf.unstack(tf.shape(ids)), *field.shape[1:])) for field in fields)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fast path in JAX, where it is unlike the others': few programs, kept on disk, and padding of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+pytest.importorskip("flax")
+
+from distilbert import DistilBertConfig  # noqa: E402
+from distilbert.errors import InputError  # noqa: E402
+from distilbert.flax import DistilBertForSequenceClassification, DistilBertModel  # noqa: E402
+from distilbert.flax.inference import LENGTHS, FastModel, compute, padded_length  # noqa: E402
+from distilbert.inference import compile_cache  # noqa: E402
+
+from .samples import TINY  # noqa: E402
+
+SMALL = DistilBertConfig(vocab_size=11, dim=8, n_layers=1, n_heads=2, hidden_dim=8, max_position_embeddings=48)
+
+
+@pytest.fixture(autouse=True)
+def _no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(compile_cache.VARIABLE, "0")
+
+
+@pytest.fixture
+def programs() -> object:
+    """Counts the programs that have been compiled since the test started."""
+    compute.clear_cache()
+    return compute._cache_size
+
+
+@pytest.mark.parametrize("model_class", [DistilBertModel, DistilBertForSequenceClassification])
+def test_every_length_in_few_programs(model_class, programs) -> None:
+    fast = model_class(SMALL, seed=0).for_inference()
+    for length in range(1, 49):
+        ids = np.ones((1, length), np.int64)
+        fast(ids)
+        fast(ids, np.ones_like(ids))
+    assert programs() == len([length for length in LENGTHS if length <= 48])
+    for length in range(1, 49):
+        list(fast.run([[1] * length]))
+    assert programs() <= 8  # rows of 16, 32 and 64 tokens beside those
+
+
+def test_every_batch_in_few_programs(programs) -> None:
+    fast = DistilBertModel(SMALL, seed=0).for_inference()
+    for batch in range(1, 40):
+        assert fast(np.ones((batch, 40), np.int64)).last_hidden_state.shape == (batch, 40, 8)
+    assert programs() == 4  # 1, 2, 4 and 8 rows of 48 tokens, which are 512 at most
+
+
+def test_warm_up_leaves_nothing_to_compile(programs) -> None:
+    fast = DistilBertModel(SMALL, seed=0).for_inference()
+    fast.warm_up([16])
+    compiled = programs()
+    fast(np.ones((1, 16), np.int64))
+    list(fast.run([[1] * 16]))
+    assert programs() == compiled
+
+
+def test_models_of_one_shape_share_programs(programs) -> None:
+    one, other = (DistilBertModel(SMALL, seed=seed).for_inference() for seed in (0, 1))
+    ids = np.ones((1, 8), np.int64)
+    assert not np.array_equal(one(ids).last_hidden_state, other(ids).last_hidden_state)
+    assert programs() == 1
+
+
+def test_lengths_above_the_usual_ones_are_doubled() -> None:
+    assert [padded_length(length) for length in (1, 8, 9, 512, 513, 1025)] == [8, 8, 16, 512, 1024, 2048]
+
+
+@pytest.mark.parametrize("model_class", [DistilBertModel, DistilBertForSequenceClassification])
+@pytest.mark.parametrize("length", [7, 16])  # with and without padding added to it
+def test_row_of_padding_alone_is_as_in_the_model(model_class, length: int) -> None:
+    model = model_class(TINY, seed=3)
+    ids = np.random.default_rng(0).integers(0, TINY.vocab_size, (3, length))
+    mask = np.ones_like(ids)
+    mask[1] = 0
+    mask[2, :3] = 0
+    expected, found = model(ids, mask).to_tuple()[0], model.for_inference()(ids, mask).to_tuple()[0]
+    np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max(), rtol=0)
+
+
+def test_sequences_with_many_to_a_row() -> None:
+    model = DistilBertForSequenceClassification(TINY, seed=3)
+    random = np.random.default_rng(0)
+    sequences = [random.integers(0, TINY.vocab_size, length) for length in [1, 33, *[1] * 40, 5]]
+    for sequence, answer in zip(sequences, model.for_inference().run(sequences), strict=True):
+        np.testing.assert_allclose(answer.logits, model(sequence[None]).logits[0], atol=2e-6, rtol=0)
+
+
+def test_half_precision_sums_in_float32() -> None:
+    model = DistilBertModel(TINY, seed=3)
+    ids = np.arange(16)[None]
+    expected = model(ids).last_hidden_state
+    for dtype, error in (("bfloat16", 1e-2), ("float16", 1e-3)):
+        found = model.for_inference(dtype)(ids).last_hidden_state
+        assert found.dtype == np.float32
+        assert 0 < np.abs(found - expected).max() / np.abs(expected).max() < error
+
+
+def test_heads_and_a_scale_that_is_no_power_of_two() -> None:
+    config = DistilBertConfig(
+        vocab_size=11, dim=12, n_layers=2, n_heads=4, hidden_dim=8, max_position_embeddings=16, pruned_heads={0: [1, 2]}
+    )
+    model = DistilBertModel(config, seed=1)
+    ids = np.arange(10)[None]
+    np.testing.assert_allclose(
+        model.for_inference()(ids).last_hidden_state, model(ids).last_hidden_state, atol=3e-6, rtol=0
+    )
+
+
+def test_not_inside_compiled_code() -> None:
+    fast = DistilBertModel(SMALL, seed=0).for_inference()
+    with pytest.raises(InputError, match="compiles itself"):
+        jax.jit(lambda ids: fast(ids).last_hidden_state)(np.ones((1, 8), np.int32))
+
+
+def test_model_without_values() -> None:
+    with pytest.raises(InputError, match="_do_init=False"):
+        FastModel(DistilBertModel(SMALL, _do_init=False), "float32")
+
+
+# The folder of programs. JAX has one for the whole process, so that each of these needs its own.
+
+MAKE = """
+import numpy, jax
+from distilbert import DistilBertConfig
+from distilbert.flax import DistilBertModel
+config = DistilBertConfig(vocab_size=11, dim=8, n_layers=1, n_heads=2, hidden_dim=8, max_position_embeddings=48)
+model = DistilBertModel(config, seed=0)
+jax.jit(lambda x: x + 1)(1)
+from distilbert.inference import compile_cache
+compile_cache.SHORTEST = 0
+fast = model.for_inference()
+fast(numpy.ones((1, 8), int)).last_hidden_state.block_until_ready()
+print(jax.config.jax_compilation_cache_dir)
+"""
+
+
+def make(**environment: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if name != compile_cache.VARIABLE}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", MAKE],
+        env={**kept, "JAX_PLATFORMS": "cpu", **environment},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_programs_are_kept_and_found_again(tmp_path: Path) -> None:
+    folder = tmp_path / "distilbert" / "xla"
+    assert make(XDG_CACHE_HOME=str(tmp_path)) == str(folder)
+    kept = sorted(path.name for path in folder.glob("jit_compute*-cache"))
+    assert len(kept) == 1
+    make(XDG_CACHE_HOME=str(tmp_path))
+    assert sorted(path.name for path in folder.glob("jit_compute*-cache")) == kept
+
+
+def test_folder_of_the_users_choice(tmp_path: Path) -> None:
+    chosen = str(tmp_path / "chosen")
+    assert make(XDG_CACHE_HOME=str(tmp_path), JAX_COMPILATION_CACHE_DIR=chosen) == chosen
+    assert not (tmp_path / "distilbert").exists()
+
+
+def test_where_programs_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert compile_cache.cache_folder() is None  # 0
+    monkeypatch.setenv(compile_cache.VARIABLE, str(tmp_path))
+    assert compile_cache.cache_folder() == tmp_path
+    monkeypatch.delenv(compile_cache.VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compile_cache.cache_folder() == tmp_path / "distilbert" / "xla"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert compile_cache.cache_folder() == tmp_path / ".cache" / "distilbert" / "xla"
+
+
+def test_no_place_to_keep_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(compile_cache.VARIABLE, str(tmp_path / "file" / "folder"))
+    before = jax.config.jax_compilation_cache_dir
+    DistilBertModel(SMALL, seed=0).for_inference()
+    assert jax.config.jax_compilation_cache_dir == before
