@@ -105,7 +105,7 @@ def test_a_mixed_policy_of_keras_does_not_reach_the_fast_path(model, policy):
 def test_a_model_in_half_precision(model, dtype):
     half = loaded(models.DistilBertModel, np.float16)
     answer = half.for_inference(dtype)(IDS, MASK).last_hidden_state
-    assert answer.dtype == dtype
+    assert answer.dtype == tf.float32
     assert error(answer, model(IDS, MASK).last_hidden_state) < 4e-3
 
 

@@ -233,7 +233,7 @@ class FastModel(fast_model.FastModel):
         return row_packs(lengths, self.tokens_per_pack)
 
     def compute(self, *arrays: Array) -> tuple[tf.Tensor, ...]:
-        """The fields of the answer in float32 for ids (R, L), positions (R, L), mask (R, 1, 1 or L, L) and first (R, S)."""
+        """The answer in float32 for ids (R, L), positions (R, L), mask (R, 1, 1 or L, L) and first (R, S)."""
         graph = self.few if arrays[0].size <= FEW_TOKENS else self.many
         return graph(*map(tf.constant, arrays))
 
