@@ -124,9 +124,16 @@ class _Product(torch.autograd.Function):
         wanted = ctx.needs_input_grad
         return (
             product(gradient, weight.t()) if wanted[0] else None,
-            product(gradient.t(), x.t()) if wanted[1] else None,
+            weight_gradient(gradient, x) if wanted[1] else None,
             gradient.sum(0) if wanted[2] else None,
         )
+
+
+def weight_gradient(gradient: Tensor, x: Tensor) -> Tensor:
+    """gradient (N, out) and x (N, in) -> (out, in); oneDNN copies a turned first factor, so that is the smaller one."""
+    if x.shape[1] < gradient.shape[1]:
+        return product(x.t(), gradient.t()).t()
+    return product(gradient.t(), x.t())
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
