@@ -41,9 +41,10 @@ def test_every_token_is_in_one_place(lengths, packs, budget):
 
 @settings(max_examples=60, deadline=None)
 @given(lengths_of_texts, st.sampled_from([64, 512, 1024]))
-def test_flat_packs_have_no_gap_and_keep_the_budget(lengths, budget):
+def test_flat_packs_have_hardly_a_gap_and_keep_the_budget(lengths, budget):
     for pack in flat_packs(lengths, budget):
-        assert pack.row_length == sum(lengths[number] for number in pack.numbers)
+        assert 0 <= pack.row_length - sum(lengths[number] for number in pack.numbers) < 16
+        assert pack.row_length % 16 == 0
         assert pack.row_length <= budget or len(pack.numbers) == 1
         inside = [lengths[number] for number in pack.numbers]
         assert inside == sorted(inside)

@@ -70,7 +70,9 @@ class Batch:
 
 
 def flat_packs(lengths: Sequence[int], budget: int) -> Iterator[Pack]:
-    """Packs of a single row without a gap: neighbours in it have similar lengths.
+    """Packs of a single row: neighbours in it have similar lengths, and fewer than 16 places at its end stay free.
+
+    Kernels keep a program for each number of tokens that they have met, so row lengths are multiples of 16.
 
     Args:
         lengths: tokens of each sequence.
@@ -80,12 +82,12 @@ def flat_packs(lengths: Sequence[int], budget: int) -> Iterator[Pack]:
     tokens = 0
     for number in np.argsort(lengths, kind="stable").tolist():
         if pending and tokens + lengths[number] > budget:
-            yield Pack((tuple(pending),), tokens)
+            yield Pack((tuple(pending),), multiple(tokens))
             pending, tokens = [], 0
         pending.append(number)
         tokens += lengths[number]
     if pending:
-        yield Pack((tuple(pending),), tokens)
+        yield Pack((tuple(pending),), multiple(tokens))
 
 
 def row_packs(lengths: Sequence[int], budget: int) -> Iterator[Pack]:
@@ -123,6 +125,11 @@ def best_fit(lengths: Sequence[int]) -> list[tuple[int, list[int]]]:
         bisect.insort(gaps, (gap - length, row))
         remaining -= length
     return rows
+
+
+def multiple(tokens: int) -> int:
+    """The smallest multiple of the shortest row that holds so many tokens."""
+    return -(-tokens // SHORTEST_ROW) * SHORTEST_ROW
 
 
 def row_length(tokens: int) -> int:

@@ -231,8 +231,12 @@ class FastModel(fast_model.FastModel):
 
     @torch.no_grad()
     def packed(self, batch: Batch) -> tuple[np.ndarray[Any, Any], ...]:
-        blocks = [Block(len(list(equal)), length) for length, equal in groupby(batch.lengths)]
-        first = self.tensor(batch.firsts) if self.first_only else None
+        used, row = sum(batch.lengths), batch.input_ids.shape[1]
+        lengths, firsts = batch.lengths, batch.firsts
+        if used < row:  # free places at the end count as one more sequence
+            lengths, firsts = [*lengths, row - used], [*firsts, used]
+        blocks = [Block(len(list(equal)), length) for length, equal in groupby(lengths)]
+        first = self.tensor(firsts) if self.first_only else None
         ids, positions = self.tensor(batch.input_ids[0]), self.tensor(batch.position_ids[0])
         fields = self.compute(ids, positions, blocks, None, first)
         return tuple((field if self.first_only else field[None]).cpu().numpy() for field in fields)
