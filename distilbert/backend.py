@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from distilbert.errors import BackendError
-from distilbert.threads import set_threads_from_environment
+from distilbert.threads import limit_spinning, set_threads_from_environment
 
 ENVIRONMENT_VARIABLE = "DISTILBERT_BACKEND"
 logger = logging.getLogger("distilbert")
@@ -59,6 +59,7 @@ def require(name: str, wanted_by: str) -> None:
     missing = BACKENDS[name].missing
     if not missing:
         set_threads_from_environment()
+        limit_spinning()
         return
     others = [BACKENDS[other].title for other in installed()]
     instead = f"; installed here: {', '.join(others)}" if others else ""

@@ -72,3 +72,14 @@ def test_a_bad_environment(monkeypatch):
     monkeypatch.setenv(threads.VARIABLE, "many")
     with pytest.raises(InputError, match="DISTILBERT_THREADS: expected a whole number from 1, found 'many'"):
         threads.set_threads_from_environment()
+
+
+def test_spinning_is_limited_unless_the_user_has_a_wish(monkeypatch):
+    monkeypatch.setenv("GOMP_SPINCOUNT", "")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    threads.limit_spinning()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    threads.limit_spinning()
+    assert os.environ["GOMP_SPINCOUNT"] == "20000"
