@@ -330,7 +330,8 @@ def test_table():
 
 def test_picture(tmp_path):
     pytest.importorskip("matplotlib")
-    from distilbert.bench.picture import check_picture, colour, write_picture
+    from distilbert.bench.picture import colour, write_picture
+    from distilbert.parity.picture import check_plot
 
     rates = {("a", "texts"): Measurement((2.0,)), ("hf-pt", "texts"): Measurement((0.01,))}
     both = sample_run(result(), SuiteResult("ragged", "Texts", ("a", "hf-pt"), (TEXTS,), rates))
@@ -339,7 +340,7 @@ def test_picture(tmp_path):
     names = [name for name in catalogue.CATALOGUE if "sorted" not in name and name != "distilbert"]
     assert len({colour(name) for name in names}) == len(names)
     with pytest.raises(InputError, match="expected a picture file ending in"):
-        check_picture(tmp_path / "run.txt")
+        check_plot(tmp_path / "run.txt")
 
 
 # Models and texts.

@@ -24,6 +24,7 @@ from .samples import TINY, random_tensors, sample_call, task_config
 LENGTHS = (3, 24, 1, 7, 7, 2, 48, 5, 33, 4, 7, 16, 17)
 HALF = {"bfloat16": BFLOAT16, "float16": FLOAT16}
 INT8_ERROR = 0.05  # relative to the largest value; what 8 bits with one scale for a token leave in this small model
+INT8_NEIGHBOURS = 1e-5  # mean difference; 1e-7 was seen, and a scale for the whole batch makes it some 1e-2
 
 backends = pytest.mark.parametrize(
     "name",
@@ -83,6 +84,13 @@ class Pair:
 
     def _numbers(self, output: Mapping[str, Any]) -> dict[str, np.ndarray]:
         return {name: self.runner.to_numpy(value) for name, value in output.items()}
+
+
+def alone_and_together(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Answers to sequences that were run one by one, and all at once."""
+    runs = ((answer for item in pair.items() for answer in pair.fast.run([item])), pair.fast.run(pair.items()))
+    alone, together = (np.concatenate([answer.last_hidden_state for answer in answers]) for answers in runs)
+    return alone, together
 
 
 def without_labels(call: dict[str, Any]) -> dict[str, Any]:
@@ -151,13 +159,29 @@ def test_int8(name, task):
 
 
 @backends
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
-def test_neighbours_do_not_matter(name, dtype):
-    pair = Pair(name, "encoder", dtype)
-    alone = [next(pair.fast.run([item])).last_hidden_state for item in pair.items()]
-    together = [answer.last_hidden_state for answer in pair.fast.run(pair.items())]
-    bound = INVARIANCE.bound if dtype == "float32" else 2 * INT8_ERROR  # a rounding may tip the other way
-    assert max(map(relative_error, together, alone)) <= bound
+def test_neighbours_do_not_matter(name):
+    alone, together = alone_and_together(Pair(name, "encoder"))
+    assert relative_error(together, alone) <= INVARIANCE.bound
+
+
+@backends
+def test_neighbours_do_not_matter_in_int8(name):
+    """On average: a number between two of the 256 steps may be rounded the other way, which moves a few of them."""
+    alone, together = alone_and_together(Pair(name, "encoder", "int8"))
+    assert np.abs(together - alone).mean() <= INT8_NEIGHBOURS
+
+
+@pytest.mark.skipif(bool(backend.BACKENDS["pt"].missing), reason="PyTorch is not installed")
+def test_a_scale_for_the_whole_batch_is_seen(monkeypatch):
+    """The mutation of the test above: all tokens share the scale of the largest one."""
+    import torch
+
+    largest = torch.Tensor.amax
+    monkeypatch.setattr(
+        torch.Tensor, "amax", lambda x, *axes, **options: torch.full_like(largest(x, *axes, **options), float(x.max()))
+    )
+    alone, together = alone_and_together(Pair("pt", "encoder", "int8"))
+    assert np.abs(together - alone).mean() > INT8_NEIGHBOURS
 
 
 @backends
@@ -213,6 +237,9 @@ def test_what_the_fast_path_cannot_do_is_said(name):
         pair.fast(ids, np.ones((1, 1, 3, 3)))
     with pytest.raises(InputError, match="expected ids from 0 to 98"):
         pair.fast(np.array([[1, 2, 300]]))
+    for ids in ([[1, 2], [3]], [["word"]], "word"):
+        with pytest.raises(InputError, match="input"):
+            pair.fast(ids)
     with pytest.raises(InputError, match="dtype: expected one of"):
         pair.runner.model.for_inference("int4")
 

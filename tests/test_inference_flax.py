@@ -16,9 +16,10 @@ pytest.importorskip("flax")
 
 from distilbert import DistilBertConfig  # noqa: E402
 from distilbert.errors import InputError  # noqa: E402
-from distilbert.flax import DistilBertForSequenceClassification, DistilBertModel  # noqa: E402
+from distilbert.flax import DistilBertForSequenceClassification, DistilBertModel, kernels  # noqa: E402
 from distilbert.flax.inference import LENGTHS, FastModel, compute, padded_length  # noqa: E402
 from distilbert.inference import compile_cache  # noqa: E402
+from distilbert.parity.tolerances import BFLOAT16  # noqa: E402
 
 from .samples import TINY  # noqa: E402
 
@@ -194,3 +195,24 @@ def test_no_place_to_keep_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     before = jax.config.jax_compilation_cache_dir
     DistilBertModel(SMALL, seed=0).for_inference()
     assert jax.config.jax_compilation_cache_dir == before
+
+
+def test_attention_of_a_gpu(monkeypatch):
+    """cuDNN's kernel, replaced by XLA's of the same meaning, answers as the one for CPUs does."""
+    own = jax.nn.dot_product_attention
+    used = []
+
+    def without_cudnn(*arrays, implementation, **options):
+        used.append(implementation)
+        return own(*arrays, implementation="xla", **options)
+
+    monkeypatch.setattr(jax.nn, "dot_product_attention", without_cudnn)
+    random = np.random.default_rng(0)
+    q, k, v = (jax.numpy.asarray(random.normal(size=(2, 2, 8, 6)), "bfloat16") for _ in range(3))
+    segments = jax.numpy.asarray([[1, 1, 2, 2, 2, -1], [1, 1, 1, 1, 1, 0]])
+    mask = kernels.segment_mask(segments, "float32")
+    found, expected = (
+        np.asarray(kernels.attention(q, k, v, mask, on_gpu), np.float32)[..., :5] for on_gpu in (True, False)
+    )
+    assert used == ["cudnn"]
+    assert np.abs(found - expected).max() <= BFLOAT16.bound * np.abs(expected).max()

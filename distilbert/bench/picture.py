@@ -3,22 +3,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distilbert.bench import text
 from distilbert.bench.measured import Case, SuiteResult
 from distilbert.bench.run import Run
-from distilbert.errors import BackendError, InputError
 from distilbert.files import atomic_write
+from distilbert.parity.picture import check_plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-FORMATS = ("png", "svg", "pdf")
-# Ours in greens, by framework; others in greys and browns. Lighter means lower precision.
+# Ours in green, blue and violet, by framework; others in greys and browns. Lighter means lower precision.
 _FAMILIES = {
     "ours-pt": "#0b6e4f",
     "ours-tf": "#1f6fb2",
@@ -42,28 +40,14 @@ _INK, _GREY, _RED = "#1d2b2a", "#5f6f6d", "#b3261e"
 _BAR, _HEADING, _PANEL = 0.165, 0.75, 1.75  # inches: height of a bar and of what is above the bars, width of a panel
 
 
-def check_picture(path: Path) -> None:
-    """Raise an error now, rather than after the work, if no picture could be written to `path`.
-
-    Raises:
-        BackendError: matplotlib is not installed.
-        InputError: the ending is not that of a known kind of picture.
-    """
-    if path.suffix.removeprefix(".") not in FORMATS:
-        endings = ", ".join(f".{name}" for name in FORMATS)
-        raise InputError(f"{path}: expected a picture file ending in {endings}, found {path.suffix or 'no ending'!r}")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise BackendError(f'{path}: drawing needs matplotlib\n  install:  pip install "distilbert[viz]"')
-
-
 def write_picture(run: Run, path: Path) -> None:
     """Draw the run into a file, all or nothing.
 
     Raises:
-        BackendError, InputError: see `check_picture`.
+        BackendError, InputError: see `parity.picture.check_plot`.
         FileError: the file cannot be written.
     """
-    check_picture(path)
+    check_plot(path)
     from matplotlib.figure import Figure
 
     heights = [_HEADING + _BAR * (len(result.contenders) + 1) for result in run.results]

@@ -106,9 +106,9 @@ def _check_targets(json_file: Path | None, picture: Path | None, markdown: Path 
         if not path.parent.is_dir():
             raise FileError(f"{path}: cannot be written, there is no folder {path.parent}")
     if picture:
-        from distilbert.bench.picture import check_picture
+        from distilbert.parity.picture import check_plot
 
-        check_picture(picture)
+        check_plot(picture)
 
 
 def _write(found: Run, json_file: Path | None, picture: Path | None, markdown: Path | None) -> None:

@@ -22,9 +22,8 @@ def use_compile_cache() -> None:
     if folder is None or jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     try:
-        folder.mkdir(
-            parents=True, exist_ok=True, mode=0o700
-        )  # programs are run as they are: nobody else may write them
+        # Programs are run as they are: nobody else may write them.
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
         return  # no place to keep anything is no reason to fail
     from jax.experimental.compilation_cache import compilation_cache

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,7 +116,11 @@ def probe(fast: FastModel) -> list[Any]:
     """Sequences of random ids, in the form that the model's task takes."""
     random = np.random.default_rng(0)
     length = min(PROBE_TOKENS, fast.config.max_position_embeddings)
-    draw: Callable[[], Any] = lambda: random.integers(0, fast.config.vocab_size, length).tolist()  # noqa: E731
+
+    def draw() -> list[int]:
+        ids: list[int] = random.integers(0, fast.config.vocab_size, length).tolist()
+        return ids
+
     return [[draw(), draw()] if fast.task == "multiple-choice" else draw() for _ in range(PROBE_SEQUENCES)]
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from distilbert.config import DistilBertConfig
+from distilbert.errors import InputError
 from distilbert.inference import fast_model
 from distilbert.inference.packing import Batch, Pack, flat_packs
 from distilbert.pt.attention import additive_mask
@@ -208,7 +209,13 @@ class FastModel(fast_model.FastModel):
         return bounds(values)
 
     def tensor(self, value: Any) -> Tensor:
-        return torch.as_tensor(value, device=self.device)
+        try:
+            return torch.as_tensor(value, device=self.device)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(
+                "inputs: expected tensors, arrays or lists of numbers in rows of one length, "
+                f"found {type(value).__name__}; pad the rows"
+            ) from None
 
     @torch.no_grad()
     def dense(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """PyTorch's layers without their own random start: values come from a checkpoint or from `initialization.py`.
 
-On a CPU, linear layers and dropout take faster kernels than PyTorch's own choice; the numbers are the same.
+On a CPU, linear layers and dropout are computed in faster ways than PyTorch's own. Products differ by rounding only;
+with the same seed, dropout drops other numbers than PyTorch's would.
 """
 
 from __future__ import annotations
