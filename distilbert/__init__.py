@@ -31,6 +31,7 @@ _NAMES = {
     "convert_checkpoint": ("convert", "convert"),
     "load": ("loading", "load"),
     "open_checkpoint": ("convert", "open_checkpoint"),
+    "pipeline": ("pipelines", "pipeline"),
     "set_threads": ("threads", "set_threads"),
     **{name: ("pt", name) for name in _MODELS},
     **{f"TF{name}": ("tf", name) for name in _MODELS},

@@ -12,6 +12,7 @@ from distilbert.flax import DistilBertForSequenceClassification as FlaxDistilBer
 from distilbert.flax import DistilBertForTokenClassification as FlaxDistilBertForTokenClassification
 from distilbert.flax import DistilBertModel as FlaxDistilBertModel
 from distilbert.loading import load
+from distilbert.pipelines import pipeline
 from distilbert.pt import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
@@ -59,5 +60,6 @@ __all__ = [
     "convert_checkpoint",
     "load",
     "open_checkpoint",
+    "pipeline",
     "set_threads",
 ]

@@ -23,7 +23,13 @@ TOKENIZER_FILES = (
     "added_tokens.json",
 )
 SMALL_FILES = (CONFIG_FILE, *TOKENIZER_FILES)
+MODULES_FILE = "modules.json"  # this and the next ones are of the library sentence-transformers
+TRANSFORMER_FILES = ("sentence_bert_config.json", "sentence_distilbert_config.json")  # the first one counts
+PROMPTS_FILE = "config_sentence_transformers.json"
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # best first
+
+_MODULE_CONFIG = re.compile(r"[1-9]\d*_\w+/config\.json", re.ASCII)
+_MODULE_WEIGHTS = re.compile(r"([1-9]\d*_Dense/)(model\.safetensors|pytorch_model\.bin)", re.ASCII)
 
 
 def weights_names(variant: str | None = None) -> tuple[str, ...]:
@@ -76,6 +82,15 @@ def shard_names(index: Path) -> list[str]:
 def files_in(folder: Path) -> list[str]:
     """The names of the files right in a folder, sorted; none if there is no folder. A dangling link is no file."""
     return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+def sentence_files(present: Collection[str]) -> list[str]:
+    """Those of the files `present` that say how hidden states become a sentence embedding, dense layers included."""
+    named = [name for name in (MODULES_FILE, *TRANSFORMER_FILES, PROMPTS_FILE) if name in present]
+    configs = [name for name in present if _MODULE_CONFIG.fullmatch(name)]
+    layers = {found[1] for found in map(_MODULE_WEIGHTS.fullmatch, present) if found}
+    weights = [best_weights(present, [folder + name for name in WEIGHTS_FILES]) or "" for folder in layers]
+    return [*named, *sorted(configs), *sorted(weights)]
 
 
 def missing_files(present: Collection[str], names: Collection[str]) -> list[str]:

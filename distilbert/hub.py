@@ -25,6 +25,7 @@ from distilbert.checkpoint_files import (
     is_index,
     missing_files,
     missing_files_in,
+    sentence_files,
     shard_names,
     weights_names,
 )
@@ -69,7 +70,8 @@ def resolve(
         weights: Whether weights are wanted; without them only the configuration and tokenizer files are fetched.
 
     Returns:
-        A folder with config.json, the tokenizer files there are, and a set of weights; or the given weights file.
+        A folder with config.json, the files of the tokenizer and of sentence embeddings that there are, and a set of
+        weights; or the given weights file.
 
     Raises:
         FileError: A local path does not exist or is of the wrong kind.
@@ -173,6 +175,8 @@ class _Request:
             raise HubError(f"{self}: has no {' and no '.join(missing)}; found there: {found}")
         weights = best_weights(present, self.weights_names)
         small = [name for name in SMALL_FILES if name in present]
+        if self.weights_names:
+            small += sentence_files(present)
         # Weights come last: where an interrupted download left them in the cache, all the rest is there too.
         if weights is None:
             folder = self._download(small)

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A question and a text to the piece of the text that answers it. Long texts are read in windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding
+
+from distilbert.errors import InputError, TokenizerError, describe
+from distilbert.outputs import ModelOutput
+from distilbert.pipelines.inputs import as_list, is_count
+from distilbert.pipelines.pipeline import Encoded, Options, Pipeline
+from distilbert.pipelines.spans import Span, candidates
+
+KEYS = ("question", "context")
+EXPECTED = "{'question': ..., 'context': ...}"
+USUAL_LENGTH = 384  # tokens of a window
+USUAL_STRIDE = 128
+NOTHING = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
+
+
+@dataclass(frozen=True)
+class AnswerOptions(Options):
+    """How many answers, how long they may be, and how long texts are read.
+
+    Attributes:
+        top_k: how many answers, best first.
+        doc_stride: tokens of the context that a window repeats of the one before; default 128, or half of max_seq_len
+            if that is less.
+        max_answer_len: tokens of an answer, at most.
+        max_seq_len: tokens of a window, with its question; default 384, and never more than the model takes.
+        max_question_len: changes nothing, as in transformers with a fast tokenizer: questions are not cut.
+        handle_impossible_answer: whether "no answer", the empty text, is one of the answers.
+        align_to_words: widen answers to whole words.
+        padding: taken as transformers takes it, and without effect: the fast model needs none.
+    """
+
+    top_k: int = 1
+    doc_stride: int | None = None
+    max_answer_len: int = 15
+    max_seq_len: int | None = None
+    max_question_len: int = 64
+    handle_impossible_answer: bool = False
+    align_to_words: bool = True
+    padding: bool | str = False
+
+    def problems(self) -> Iterator[str]:
+        for name in ("top_k", "max_answer_len", "max_question_len"):
+            if not is_count(getattr(self, name)):
+                yield f"{name}: expected a number of at least 1, found {getattr(self, name)!r}"
+        if not (self.max_seq_len is None or is_count(self.max_seq_len)):
+            yield f"max_seq_len: expected a number of at least 1, found {self.max_seq_len!r}"
+        if not (self.doc_stride in (None, 0) or is_count(self.doc_stride)):
+            yield f"doc_stride: expected a number of at least 0, found {self.doc_stride!r}"
+
+
+class QuestionAnswering(Pipeline):
+    """`pipe(question="...", context="...")`, with lists of both or one context for a list of questions, or
+    `pipe({"question": ..., "context": ...})` or a list of these.
+
+    A result is `{"score": ..., "start": ..., "end": ..., "answer": ...}`, with the answer's place in the context in
+    characters; a list of them where there are several. As in transformers, a list of one question gives its result
+    alone. Answers of the same text, but for case, count as one: their scores are added up.
+    """
+
+    task = "question-answering"
+    model_task = "question-answering"
+    options_class = AnswerOptions
+
+    def items(self, *inputs: Any, question: Any = None, context: Any = None) -> tuple[list[Any], bool]:
+        if inputs and (question is not None or context is not None):
+            raise InputError(f"inputs: expected {EXPECTED}, or question and context by name; found both")
+        if not inputs:
+            found = _paired(question, context)
+        elif len(inputs) == 2 and all(isinstance(value, str) for value in inputs):
+            found = _paired(*inputs)
+        elif len(inputs) > 1:
+            found = list(inputs)
+        elif isinstance(inputs[0], Mapping):
+            found = [inputs[0]]
+        else:
+            found = as_list(inputs[0], EXPECTED)
+        return found, len(found) == 1 and not any(isinstance(value, Iterator) for value in inputs)
+
+    def encode(self, items: Sequence[Any], options: AnswerOptions) -> list[Encoded]:
+        pairs = [_as_question(item) for item in items]
+        length = min(options.max_seq_len or USUAL_LENGTH, self.max_length)
+        stride = min(length // 2, USUAL_STRIDE) if options.doc_stride is None else options.doc_stride
+        place = self._context_place()
+        texts = pairs if place == 1 else [pair[::-1] for pair in pairs]
+        try:
+            encoded = self.tokenizer.batch_encode_plus(
+                texts,
+                truncation="only_second" if place == 1 else "only_first",
+                max_length=length,
+                stride=stride,
+                return_overflowing_tokens=True,
+                return_attention_mask=False,
+                return_token_type_ids=False,
+                verbose=False,
+            )
+        except TokenizerError:
+            self._check_room(pairs, length, stride)
+            raise
+        windows: list[list[Encoding]] = [[] for _ in items]
+        for number, window in zip(encoded["overflow_to_sample_mapping"], encoded.encodings or (), strict=True):
+            windows[number].append(window)
+        return [Encoded([window.ids for window in found], found) for found in windows]
+
+    def decode(
+        self, item: Any, context: Sequence[Encoding], answers: Sequence[ModelOutput], options: AnswerOptions
+    ) -> Any:
+        text, place, cls = item["context"], self._context_place(), self.tokenizer.cls_token_id
+        # Several spans of tokens can be the same words: with too few of them, words would be missed.
+        count = 2 * options.top_k + 10 if options.align_to_words else options.top_k
+        found: dict[str, dict[str, Any]] = {}
+        no_answer = np.inf
+        for window, logits in zip(context, answers, strict=True):
+            allowed = _allowed(window, place, cls)
+            best = candidates(logits.start_logits, logits.end_logits, allowed, count, options.max_answer_len)
+            no_answer = min(no_answer, best.no_answer)
+            for span in best.spans:
+                start, end = _characters(window, span, place, options.align_to_words)
+                answer = text[start:end]
+                entry = found.setdefault(answer.lower(), {"score": 0.0, "start": start, "end": end, "answer": answer})
+                entry["score"] += span.score
+        results = list(found.values())
+        if options.handle_impossible_answer:
+            results.append({**NOTHING, "score": no_answer})
+        results.sort(key=lambda result: -result["score"])  # stable: of equal ones, the one found first
+        results = results[: options.top_k] or [dict(NOTHING)]
+        return results[0] if len(results) == 1 else results
+
+    def _context_place(self) -> int:
+        """1 if the context is the second text; as in transformers it is the first (0) where padding is on the left."""
+        return 1 if self.tokenizer.padding_side == "right" else 0
+
+    def _check_room(self, pairs: Sequence[tuple[str, str]], length: int, stride: int) -> None:
+        """Raise InputError if a question leaves no room for its context."""
+        questions = [question for question, _ in pairs]
+        longest = max(map(len, self.tokenizer(questions, add_special_tokens=False, verbose=False)["input_ids"]))
+        specials = self.tokenizer.num_special_tokens_to_add(pair=True)
+        room = max(length - specials - longest, 0)
+        if room <= stride:
+            raise InputError(
+                f"question: has {longest} tokens, which leaves {room} of {length} for the context, and windows with "
+                f"doc_stride {stride} take more; shorten the question, raise max_seq_len or lower doc_stride"
+            )
+
+
+def _paired(questions: Any, contexts: Any) -> list[Any]:
+    """Items of a question and its context, or of a list of questions and their contexts, or the one of all of them."""
+    if isinstance(questions, str) and isinstance(contexts, str):
+        questions, contexts = [questions], [contexts]
+    elif isinstance(questions, list | tuple) and isinstance(contexts, str):
+        contexts = [contexts] * len(questions)
+    elif not (isinstance(questions, list | tuple) and isinstance(contexts, list | tuple)):
+        kinds = " and ".join(type(value).__name__ for value in (questions, contexts))
+        raise InputError(f"question, context: expected two texts, or a list and a text, or two lists; found {kinds}")
+    if len(questions) != len(contexts):
+        raise InputError(f"question, context: expected as many of both, found {len(questions)} and {len(contexts)}")
+    return [dict(zip(KEYS, pair, strict=True)) for pair in zip(questions, contexts, strict=True)]
+
+
+def _as_question(item: Any) -> tuple[str, str]:
+    """An item's question and context; InputError lists what is wrong with it."""
+    if not isinstance(item, Mapping):
+        raise InputError(f"inputs: expected {EXPECTED}, found {type(item).__name__}")
+    problems = [f"{name}: unknown; expected question and context" for name in item if name not in KEYS]
+    for name in KEYS:
+        value = item.get(name)
+        if name not in item:
+            problems.append(f"{name}: missing")
+        elif not isinstance(value, str):
+            problems.append(f"{name}: expected str, found {type(value).__name__}")
+        elif not value:
+            problems.append(f"{name}: is empty")
+    if problems:
+        raise InputError(describe("inputs", problems))
+    return item["question"], item["context"]
+
+
+def _allowed(window: Encoding, place: int, cls: int | None) -> NDArray[np.bool_]:
+    """(T,), the tokens that an answer may have, by the rules of transformers.
+
+    They are the context and every [CLS], also one that is written in the question; and all where the context comes
+    first.
+    """
+    if place == 0:
+        return np.ones(len(window), bool)
+    allowed: NDArray[np.bool_] = np.array(window.ids) == cls
+    allowed[:-1] |= np.array(window.type_ids[:-1]) == 1  # but for the last token, which is [SEP]
+    return allowed
+
+
+def _characters(window: Encoding, span: Span, place: int, align_to_words: bool) -> tuple[int, int]:
+    """Where in the context a span is."""
+    start = end = None
+    if align_to_words:
+        start, end = _word(window, span.start, place), _word(window, span.end, place)
+    if start is None or end is None:
+        start, end = (window.token_to_chars(token) or (0, 0) for token in (span.start, span.end))
+    return start[0], end[1]
+
+
+def _word(window: Encoding, token: int, place: int) -> tuple[int, int] | None:
+    """The characters of a token's word, as far as the window holds it; None for special tokens."""
+    word = window.token_to_word(token)
+    found: tuple[int, int] | None = None if word is None else window.word_to_chars(word, place)
+    return found
