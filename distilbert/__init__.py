@@ -32,6 +32,7 @@ _NAMES = {
     "load": ("loading", "load"),
     "open_checkpoint": ("convert", "open_checkpoint"),
     "pipeline": ("pipelines", "pipeline"),
+    "predict_files": ("predict", "predict_files"),
     "set_threads": ("threads", "set_threads"),
     **{name: ("pt", name) for name in _MODELS},
     **{f"TF{name}": ("tf", name) for name in _MODELS},

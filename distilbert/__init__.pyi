@@ -13,6 +13,7 @@ from distilbert.flax import DistilBertForTokenClassification as FlaxDistilBertFo
 from distilbert.flax import DistilBertModel as FlaxDistilBertModel
 from distilbert.loading import load
 from distilbert.pipelines import pipeline
+from distilbert.predict import predict_files
 from distilbert.pt import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
@@ -61,5 +62,6 @@ __all__ = [
     "load",
     "open_checkpoint",
     "pipeline",
+    "predict_files",
     "set_threads",
 ]

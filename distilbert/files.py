@@ -6,6 +6,7 @@ What the bytes of a weights file mean is not known here: that is `distilbert/con
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -45,6 +46,15 @@ def read_text(path: Path, limit: int = TEXT_LIMIT) -> str:
         raise FileError(
             f"{path}: expected UTF-8 text, found byte {error.object[error.start]:#04x} at {error.start}"
         ) from None
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal; FileError when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror or error})") from None
 

@@ -194,3 +194,34 @@ def test_reading_stays_linear_however_the_quotes_are_left_open(tmp_path, monkeyp
     monkeypatch.setattr(delimited._Feed, "__next__", lambda feed: given.append(1) or plain(feed))
     assert set(outcome(path)) == {QUOTE}
     assert len(given) < 2 * 3 * 3010  # read and counted
+
+
+def test_tsv_takes_quotes_as_they_stand_where_they_make_no_sense(tmp_path):
+    path = tmp_path / "glue.tsv"
+    lines = [
+        "a\tb",
+        '"open\t1',  # no quote closes it
+        "x\t2",
+        '"said" he\t3',
+        '"one\ttwo"',  # as CSV a single field
+        '"tab\tinside"\t4',  # a quoted field, as `write_rows` writes it
+        'three\tfields\t"here',
+        "y\t5",
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    rows = list(read_rows(path))
+    assert [row.number for row in rows] == list(range(7))
+    assert [row.values and tuple(row.values.values()) for row in rows] == [
+        ('"open', "1"),
+        ("x", "2"),
+        ('"said" he', "3"),
+        ('"one', 'two"'),
+        ("tab\tinside", "4"),
+        None,
+        ("y", "5"),
+    ]
+    assert rows[5].problem == "a quote is opened and not closed"
+    assert count_rows(path) == 7
+    csv = tmp_path / "glue.csv"
+    csv.write_text(path.read_text().replace("\t", ","))
+    assert [row.values is None for row in read_rows(csv)] == [True, False, True, True, False, True, False]

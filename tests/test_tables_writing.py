@@ -212,16 +212,16 @@ def test_standard_output(monkeypatch):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"a": "\ud83d"}, "row 1, column 'a': cannot be written: half a surrogate pair"),
+        ({"a": "\ud83d"}, "row 1: column 'a': cannot be written: half a surrogate pair"),
         ({"a": ["\ud83d"]}, None),
-        ({"a": b"x"}, "row 1, column 'a': cannot be written: values of type bytes have no text form"),
+        ({"a": b"x"}, "row 1: column 'a': cannot be written: values of type bytes have no text form"),
         ({"a": "x", "b": 1}, "row 1: no such column 'b'; expected 'a'"),
-        ({"a": [math.nan]}, "row 1, column 'a': cannot be written: Out of range float values"),
+        ({"a": [math.nan]}, "row 1: column 'a': cannot be written: Out of range float values"),
     ],
 )
 def test_refused_values_name_their_place_and_leave_nothing(tmp_path, name, row, message):
     path = tmp_path / name
-    with pytest.raises(FileError, match=message or "row 1, column 'a': cannot be written: half a surrogate") as caught:
+    with pytest.raises(FileError, match=message or "row 1: column 'a': cannot be written: half a surrogate") as caught:
         write_rows(
             path, None, [{"a": "fine"}, row], ["a"], schema={"a": "json" if isinstance(row["a"], list) else "string"}
         )
@@ -231,7 +231,7 @@ def test_refused_values_name_their_place_and_leave_nothing(tmp_path, name, row, 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
 def test_nul_has_no_place_in_csv(tmp_path, name):
-    with pytest.raises(FileError, match="row 1, column 'b': cannot be written: a NUL character"):
+    with pytest.raises(FileError, match="row 1: column 'b': cannot be written: a NUL character"):
         write_rows(tmp_path / name, None, [{"a": "", "b": ""}, {"a": "", "b": "\0"}])
     assert not list(tmp_path.iterdir())
 
@@ -251,7 +251,7 @@ def test_nul_has_no_place_in_csv(tmp_path, name):
 )
 def test_values_of_the_wrong_kind(tmp_path, name, kind, value, message):
     rows = [{"a": None}] * 1500 + [{"a": value}]
-    with pytest.raises(FileError, match=f"row 1500, column 'a': cannot be written: .*{message}"):
+    with pytest.raises(FileError, match=f"row 1500: column 'a': cannot be written: .*{message}"):
         write_rows(tmp_path / name, None, rows, schema={"a": kind})
     assert not list(tmp_path.iterdir())
 

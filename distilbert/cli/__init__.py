@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from distilbert import __version__
-from distilbert.cli import bench, convert, demo, env, inspection, verify
+from distilbert.cli import bench, convert, demo, env, inspection, predict, verify
 from distilbert.cli.failures import end_on_signals, flush_output, reported
 
 app = typer.Typer(
@@ -23,7 +23,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert.convert, inspection.inspect, verify.verify, bench.bench, demo.demo, env.env):
+for command in (
+    convert.convert,
+    inspection.inspect,
+    verify.verify,
+    predict.predict,
+    bench.bench,
+    demo.demo,
+    env.env,
+):
     app.command()(reported(command))
 
 

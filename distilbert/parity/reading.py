@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from distilbert import hub, spec
 from distilbert.config import CONFIG_NAME
 from distilbert.convert import open_checkpoint
 from distilbert.convert.loading import load_for_task
 from distilbert.convert.tensor import Array
-from distilbert.errors import FileError
+from distilbert.files import file_digest
 from distilbert.initialization import initial_tensors
 from distilbert.parity.report import Subject
 
@@ -46,14 +44,6 @@ def read_checkpoint(source: str | os.PathLike[str], task: str | None = None) -> 
         format=checkpoint.format.name,
         config=loaded.config,
         parameters=sum(values.size for values in tensors.values()),
-        files={file.name: _digest(file) for file in files},
+        files={file.name: file_digest(file) for file in files},
     )
     return Checkpoint(subject, tensors)
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from None

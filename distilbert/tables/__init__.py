@@ -6,9 +6,11 @@ Nothing here knows models or texts. Parquet and Arrow need pyarrow, the extra `t
 
 from __future__ import annotations
 
+from distilbert.tables.checking import RowCheck
 from distilbert.tables.finding import find_inputs
 from distilbert.tables.formats import FORMATS, format_of
 from distilbert.tables.joining import join_files
+from distilbert.tables.kinds import read_kinds
 from distilbert.tables.reading import count_rows, read_columns, read_rows
 from distilbert.tables.rows import ROW_LIMIT, Row
 from distilbert.tables.writing import write_rows
@@ -17,11 +19,13 @@ __all__ = [
     "FORMATS",
     "ROW_LIMIT",
     "Row",
+    "RowCheck",
     "count_rows",
     "find_inputs",
     "format_of",
     "join_files",
     "read_columns",
+    "read_kinds",
     "read_rows",
     "write_rows",
 ]

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from distilbert.errors import FileError, describe
+from distilbert.tables.checking import ERRORS, RowCheck, column_types
 from distilbert.tables.columnar import STEP_ROWS, module, open_source
 from distilbert.tables.streams import whole_file
-from distilbert.tables.values import check_names, column_value, kind_of, value_error
+from distilbert.tables.values import column_value, kind_of
 
 GROUP_ROWS = 50_000
 GROUP_BYTES = 16 * 1024 * 1024  # of values, before compression
-
-_ERRORS = (ValueError, TypeError, OverflowError, RecursionError)  # pyarrow's are some of these
 
 
 def write_columnar(
@@ -39,9 +38,9 @@ def write_columnar(
     if not columns:
         raise FileError(f"{path}: no columns; a file of this format needs one at least")
     kinds = {name: kinds[name] if kinds else _infer(path, name, first) for name in columns}
-    schema = _schema(kinds)
+    schema = module().schema(list(column_types(kinds).items()))
     with _open_writer(path, format, schema) as write:
-        return _write_groups(_tables(path, first, rows, kinds, schema), write)
+        return _write_groups(_tables(path, format, first, rows, kinds, schema), write)
 
 
 def join_columnar(parts: Sequence[Path], target: Path, format: str) -> int:
@@ -63,19 +62,6 @@ def _infer(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
         return kind_of([row.get(name) for row in rows])
     except ValueError as error:
         raise FileError(f"{path}: column {name!r}: {error}") from None
-
-
-def _schema(kinds: Mapping[str, str]) -> Any:
-    arrow = module()
-    types = {
-        "string": arrow.string(),
-        "json": arrow.string(),
-        "float": arrow.float64(),
-        "integer": arrow.int64(),
-        "boolean": arrow.bool_(),
-        "vector": arrow.list_(arrow.field("element", arrow.float32())),  # the name that Parquet gives it
-    }
-    return arrow.schema([(name, types[kind]) for name, kind in kinds.items()])
 
 
 def _bare(schema: Any) -> Any:
@@ -103,34 +89,29 @@ def _open_writer(path: Path, format: str, schema: Any) -> Iterator[Callable[[Any
 
 def _tables(
     path: Path,
+    format: str,
     first: list[Mapping[str, Any]],
     rest: Iterator[Mapping[str, Any]],
     kinds: Mapping[str, str],
     schema: Any,
 ) -> Iterator[Any]:
+    check = RowCheck(format, kinds)
     number, rows = 0, first
     while rows:
         for offset, row in enumerate(rows):
-            check_names(path, number + offset, row, kinds)
-        arrays = [
-            _array(path, number, name, kinds[name], field.type, rows) for name, field in zip(kinds, schema, strict=True)
-        ]
+            check.check_names(path, number + offset, row)
+        try:
+            arrays = [_array(kinds[field.name], field.type, [row.get(field.name) for row in rows]) for field in schema]
+        except ERRORS as error:
+            place = next((place for place, row in enumerate(rows) if check.problem(row)), 0)
+            raise check.refusal(path, number + place, rows[place], error) from None
         yield module().Table.from_arrays(arrays, schema=schema)
         number += len(rows)
         rows = list(itertools.islice(rest, STEP_ROWS))
 
 
-def _array(path: Path, number: int, name: str, kind: str, type: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
-    arrow = module()
-    try:
-        return arrow.array([column_value(kind, row.get(name)) for row in rows], type)
-    except _ERRORS as error:
-        for offset, row in enumerate(rows):
-            try:
-                arrow.array([column_value(kind, row.get(name))], type)
-            except _ERRORS as found:
-                raise value_error(path, number + offset, name, found) from None
-        raise FileError(f"{path}: column {name!r}: cannot be written: {error}") from None
+def _array(kind: str, type: Any, values: Sequence[Any]) -> Any:
+    return module().array([column_value(kind, value) for value in values], type)
 
 
 def _part_tables(parts: Sequence[Path], format: str, schema: Any) -> Iterator[Any]:

@@ -8,8 +8,10 @@ Where reading goes on after a bad row:
   closing quote) is bad as far as its first line; reading goes on at the very next line. A stray quote therefore costs
   one row, not the rest of the file.
 
-A quote inside a field that does not begin with one is an ordinary character. Empty lines are no rows. TSV differs from
-CSV in the delimiter only.
+A quote inside a field that does not begin with one is an ordinary character. Empty lines are no rows.
+
+TSV differs from CSV in the delimiter, and in that a line whose quotes are wrong, or lead to a wrong number of fields,
+is taken as it stands if its number of fields is then right: many writers of TSV quote nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from distilbert.errors import FileError
+from distilbert.tables.formats import DELIMITERS
 from distilbert.tables.rows import ROW_LIMIT, Row, choose_columns, too_long
 from distilbert.tables.streams import open_reader, read_lines
 
@@ -90,17 +93,25 @@ def _records(lines: Iterator[bytes | None], delimiter: str, limit: int) -> Itera
     csv.field_size_limit(max(csv.field_size_limit(), limit))  # of the whole process, so it is only ever raised
     feed = _Feed(lines, limit)
     reader = csv.reader(feed, delimiter=delimiter, strict=True)
+    width = 0  # of the header, which is the first record
     while True:
         feed.begin()
+        problem = None
         try:
             fields = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            yield [], feed.give_back(error)
-        else:
-            if fields or feed.fault:
-                yield fields, feed.fault
+            fields, problem = [], feed.give_back(str(error))
+        if delimiter == DELIMITERS["tsv"] and width and len(fields) != width:
+            feed.give_back("unexpected end")
+            literal = feed.literal(delimiter)
+            if len(literal) == width:
+                fields, problem, feed.fault = literal, None, None
+        width = width or len(fields)
+        problem = problem or feed.fault
+        if fields or problem:
+            yield fields, problem
 
 
 class _Feed:
@@ -126,12 +137,20 @@ class _Feed:
         self._size = 0
         self.fault = None
 
-    def give_back(self, error: csv.Error) -> str:
-        """Take back all lines but the first, and say why the row is bad."""
-        said = str(error)
+    def give_back(self, said: str) -> str:
+        """Take back all lines but the first, once; what the csv module said of the row becomes what we say."""
         self._failure = next((ours for theirs, ours in _REASONS.items() if theirs in said), said)
         self._returned.extendleft(reversed(self._taken[1:]))
+        del self._taken[1:]
         return self._failure
+
+    def literal(self, delimiter: str) -> list[str]:
+        """The fields of the row's first line if quotes were ordinary characters; none if that is not text."""
+        line = self._taken[0]
+        try:
+            return [] if line is None or b"\0" in line else line.decode().rstrip("\r\n").split(delimiter)
+        except UnicodeDecodeError:
+            return []
 
     def __iter__(self) -> _Feed:
         return self

@@ -123,6 +123,6 @@ def _skip_line(stream: io.BufferedReader) -> None:
 
 
 def _file_error(path: Path, verb: str, error: OSError) -> OSError:
-    if isinstance(error, DistilBertError):
+    if isinstance(error, DistilBertError | BrokenPipeError):  # `| head` is no fault
         return error
     return FileError(f"{path}: cannot be {verb} ({error.strerror or error})")

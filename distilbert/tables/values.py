@@ -11,11 +11,7 @@ import datetime
 import decimal
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
-
-from distilbert.errors import FileError
-from distilbert.tables.rows import quoted
 
 _DATES = (datetime.date, datetime.time)  # datetime.datetime is a date
 
@@ -53,19 +49,6 @@ def kind_of(values: Sequence[Any]) -> str:
     if len(kinds) > 1:
         raise ValueError(f"values of unlike kinds: {', '.join(sorted(kinds))}; give a schema, such as 'json' for it")
     return kinds.pop() if kinds else "string"
-
-
-def check_names(path: Path, number: int, row: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
-    """Raise FileError when a row has a name that is no column: it would be lost."""
-    if not row.keys() <= columns.keys():
-        extra = [name for name in row if name not in columns]
-        raise FileError(f"{path}: row {number}: no such column {quoted(extra)}; expected {quoted(list(columns))}")
-
-
-def value_error(path: Path, number: int, name: str, error: Exception) -> FileError:
-    """The error for a value that cannot be written."""
-    said = "half a surrogate pair, which is no character" if isinstance(error, UnicodeEncodeError) else error
-    return FileError(f"{path}: row {number}, column {name!r}: cannot be written: {said}")
 
 
 def _simple(value: Any) -> Any:

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from distilbert.errors import FileError, describe
+from distilbert.tables.checking import ERRORS, RowCheck
 from distilbert.tables.columnar_writing import write_columnar
 from distilbert.tables.formats import DELIMITERS, STANDARD, TEXT_FORMATS, format_of
 from distilbert.tables.rows import choose_columns
 from distilbert.tables.streams import open_writer
-from distilbert.tables.values import KINDS, check_names, field_text, json_text, value_error
+from distilbert.tables.values import KINDS, field_text, json_text
 
 _Row = Mapping[str, Any]
 _SPECIAL = {mark: re.compile(f'["\r\n\ufeff{mark}]') for mark in DELIMITERS.values()}
@@ -55,7 +56,7 @@ def write_rows(
         return write_columnar(path, found, rows, columns, schema)
     if found == "jsonl":
         return _write_lines(path, _json_lines(path, rows, columns))
-    return _write_lines(path, _delimited(path, rows, columns, DELIMITERS[found])) - 1
+    return _write_lines(path, _delimited(path, rows, columns, found)) - 1
 
 
 def _check_schema(path: Path, columns: Sequence[str] | None, schema: Mapping[str, str] | None) -> None:
@@ -80,62 +81,42 @@ def _write_lines(path: Path, lines: Iterable[bytes]) -> int:
 
 
 def _json_lines(path: Path, rows: Iterable[_Row], columns: Sequence[str] | None) -> Iterator[bytes]:
-    known = None if columns is None else dict.fromkeys(columns)
+    check = RowCheck("jsonl", None if columns is None else dict.fromkeys(columns, ""))
     for number, row in enumerate(rows):
-        if known is not None:
-            check_names(path, number, row, known)
-            row = {name: row.get(name) for name in known}
+        check.check_names(path, number, row)
+        chosen = dict(row) if columns is None else {name: row.get(name) for name in columns}
         try:
-            yield (json_text(dict(row)) + "\n").encode()
-        except (ValueError, TypeError, RecursionError) as error:
-            raise _blame(path, number, row, error) from None
+            yield (json_text(chosen) + "\n").encode()
+        except ERRORS as error:
+            raise check.refusal(path, number, row, error) from None
 
 
-def _blame(path: Path, number: int, row: _Row, error: Exception) -> FileError:
-    for name, value in row.items():
-        try:
-            json_text({name: value}).encode()
-        except (ValueError, TypeError, RecursionError) as found:
-            return value_error(path, number, name, found)
-    return FileError(f"{path}: row {number}: cannot be written: {error}")
-
-
-def _delimited(path: Path, rows: Iterable[_Row], columns: Sequence[str] | None, mark: str) -> Iterator[bytes]:
+def _delimited(path: Path, rows: Iterable[_Row], columns: Sequence[str] | None, format: str) -> Iterator[bytes]:
     rows = iter(rows)
     if columns is None:
         first = next(rows, None)
         if first is None:
             raise FileError(f"{path}: neither rows nor columns were given, so there is no header to write")
         columns, rows = list(first), itertools.chain([first], rows)
-    known = dict.fromkeys(columns)
-    if not known:
+    if not columns:
         raise FileError(f"{path}: no columns; a file of this format needs one at least")
-    yield _record(path, -1, {name: name for name in known}, known, mark)
-    for number, row in enumerate(rows):
-        check_names(path, number, row, known)
-        yield _record(path, number, row, known, mark)
+    check, mark = RowCheck(format, dict.fromkeys(columns, "")), DELIMITERS[format]
+    header = {name: name for name in columns}
+    for number, row in enumerate(itertools.chain([header], rows), start=-1):
+        check.check_names(path, number, row)
+        try:
+            yield _record(row, columns, mark)
+        except ERRORS as error:
+            raise check.refusal(path, number, row, error) from None
 
 
-def _record(path: Path, number: int, row: _Row, columns: Mapping[str, None], mark: str) -> bytes:
-    try:
-        text = mark.join([_field(row.get(name), mark) for name in columns])
-        if "\0" in text:
-            raise ValueError("a NUL character")
-        return (text + "\n").encode() if text else b'""\n'  # an empty line would be no row
-    except (ValueError, TypeError, RecursionError) as error:
-        raise _blame_field(path, number, row, columns, error) from None
+def _record(row: _Row, columns: Sequence[str], mark: str) -> bytes:
+    text = mark.join([_field(row.get(name), mark) for name in columns])
+    if "\0" in text:
+        raise ValueError("a NUL character")
+    return (text + "\n").encode() if text else b'""\n'  # an empty line would be no row
 
 
 def _field(value: Any, mark: str) -> str:
     text = value if type(value) is str else field_text(value)
     return '"' + text.replace('"', '""') + '"' if _SPECIAL[mark].search(text) else text
-
-
-def _blame_field(path: Path, number: int, row: _Row, columns: Mapping[str, None], error: Exception) -> FileError:
-    for name in columns:
-        try:
-            if b"\0" in field_text(row.get(name)).encode():
-                return value_error(path, number, name, error)
-        except (ValueError, TypeError, RecursionError) as found:
-            return value_error(path, number, name, found)
-    return FileError(f"{path}: row {number}: cannot be written: {error}")
