@@ -252,6 +252,8 @@ def test_wrong_arguments_come_before_the_model(source: Path, tmp_path: Path, mon
         ({"inputs": [source, write(tmp_path / "b.jsonl", [{"text": "a"}])]}, "files of one format, found csv, jsonl"),
         ({"output": tmp_path / "absent" / "out.csv"}, "there is no folder"),
         ({"output": tmp_path / "out.xyz"}, "out.xyz"),
+        ({"output": source, "overwrite": True}, "output: would replace an input, .*in.csv"),
+        ({"task": "ner"}, "token-classification: .* has no head for this task"),
         ({"task": "summarization"}, "task: expected one of"),
         ({"backend": "caffe"}, "caffe"),
         ({"model": tmp_path}, "config.json|weights"),

@@ -10,8 +10,8 @@ import os
 import warnings
 from typing import Any
 
-from distilbert import hub, loading
-from distilbert.convert import open_checkpoint
+from distilbert import hub, loading, spec
+from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.demo import MODEL
 from distilbert.errors import InputError, describe
 from distilbert.pipelines.pipeline import Pipeline
@@ -58,7 +58,9 @@ def pipeline(
     if isinstance(model, str | os.PathLike):
         found = hub.resolve(model, **source)
         folder = found if found.is_dir() else found.parent
-        kind = kind or for_checkpoint(open_checkpoint(found).task, folder)
+        checkpoint = open_checkpoint(found)
+        kind = kind or for_checkpoint(checkpoint.task, folder)
+        _check_head(checkpoint, kind)
         _check_early(kind, options)
         tokenizer = tokenizer or folder
         model = loading.load(found, kind.model_task, backend)
@@ -66,6 +68,16 @@ def pipeline(
         _check_loaded(model, backend, source, tokenizer)
         kind = kind or for_checkpoint(model.task, None)
     return kind(model.for_inference(dtype), _as_tokenizer(tokenizer), folder, **options)
+
+
+def _check_head(checkpoint: Checkpoint, kind: type[Pipeline]) -> None:
+    """Refuse a checkpoint without the head that the task takes: answers of one drawn anew would mean nothing."""
+    fit = checkpoint.fit(checkpoint.config, kind.model_task)
+    if fit.missing and fit.lacks_head:
+        raise InputError(
+            f"{kind.task}: {checkpoint.weights} is a {spec.TASKS[checkpoint.task].class_name} and has no head for this "
+            f"task; train one first, or load a {spec.TASKS[kind.model_task].class_name} and give that as the model"
+        )
 
 
 def _check_early(kind: type[Pipeline], options: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from distilbert.predict.job import make_job
+from distilbert.predict.on_ray import work_on_ray
 from distilbert.predict.run import Progress, Summary, run
 from distilbert.predict.working import Reject
 
@@ -30,6 +31,7 @@ def predict_files(
     overwrite: bool = False,
     progress: Progress | None = None,
     set_aside: Callable[[Reject], None] | None = None,
+    ray: bool | str = False,
 ) -> Summary:
     """Work through files: each row of the input with its result, in their order.
 
@@ -53,6 +55,8 @@ def predict_files(
         overwrite: replace a finished output, and discard parts of another run.
         progress: is told how far it is.
         set_aside: with standard streams, is called with each row that has no result.
+        ray: work on a Ray cluster whose nodes all see the same files: its address as `ray.init` takes it, or True for
+            RAY_ADDRESS, the cluster this machine is in, or one of its own, whichever there is first.
 
     Raises:
         InputError, FileError, HubError, BackendError, WeightsError, ConfigError: nothing was written but what a later
@@ -73,7 +77,8 @@ def predict_files(
         output_format=output_format,
         shard_rows=shard_rows,
     )
-    return run(job, overwrite, progress or Progress(), set_aside or _ignore)
+    distribute = work_on_ray(None if ray is True else ray) if ray else None
+    return run(job, overwrite, progress or Progress(), set_aside or _ignore, distribute)
 
 
 def _ignore(reject: Reject) -> None:

@@ -99,6 +99,11 @@ class Job:
         }
 
 
+def rejects_of(output: Path) -> Path:
+    """The file for rows that are set aside."""
+    return output.with_name(output.name + ".rejects.jsonl")
+
+
 def make_job(
     task: str,
     model: str | os.PathLike[str],
@@ -129,6 +134,7 @@ def make_job(
     if len(found) > 1:
         raise InputError(f"inputs: expected files of one format, found {', '.join(sorted(found))}")
     source = found.pop()
+    _check_apart(files, output)
     target = format_of(output, output_format or (source if output == STANDARD else None))
     present = read_columns(files[0], source)
     reads = choose_columns(kind.task, columns, present)
@@ -149,6 +155,13 @@ def make_job(
         dtype=dtype,
         shard_rows=shard_rows,
     )
+
+
+def _check_apart(files: Sequence[Path], output: Path) -> None:
+    """Raise InputError if a file that is read would be replaced."""
+    written = {path.resolve() for path in (output, rejects_of(output))}
+    if twice := [str(path) for path in files if path != STANDARD and path.resolve() in written]:
+        raise InputError(f"output: would replace an input, {', '.join(twice)}; name another output")
 
 
 def _schema(

@@ -10,7 +10,7 @@ from typing import Any
 
 from distilbert.errors import FileError, InputError
 from distilbert.predict.job import Job
-from distilbert.predict.shards import Shard, cut, rows_of
+from distilbert.predict.shards import Shard, ShardReader, cut
 from distilbert.predict.working import Reject, Worker
 from distilbert.predict.workplace import Workplace
 from distilbert.tables import Row, read_rows, write_rows
@@ -90,9 +90,9 @@ def _run_shards(job: Job, overwrite: bool, progress: Progress, distribute: Distr
 
 def work_here(job: Job, place: Workplace, shards: list[Shard], progress: Progress) -> None:
     """Work off shards one after the other."""
-    worker = Worker(job)
-    for shard, rows in rows_of(job, shards):
-        work_shard(worker, place, shard, _counted(rows, progress))
+    worker, reader = Worker(job), ShardReader(job)
+    for shard in shards:
+        work_shard(worker, place, shard, _counted(reader.rows(shard), progress))
 
 
 def work_shard(worker: Worker, place: Workplace, shard: Shard, rows: Iterator[Row]) -> None:

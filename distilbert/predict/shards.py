@@ -8,7 +8,7 @@ together moves the last digits of a score.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,16 +44,20 @@ def cut(job: Job) -> list[Shard]:
     return [Shard(number, *found) for number, found in enumerate(ranges)]
 
 
-def rows_of(job: Job, shards: Iterable[Shard]) -> Iterator[tuple[Shard, Iterator[Row]]]:
-    """Each shard with its rows, which must be taken before the next one; a file is read once for all of its shards."""
-    for path, group in itertools.groupby(shards, key=lambda shard: shard.file):
-        first, *others = group
-        rows = read_rows(path, job.input_format, job.wanted_columns, first.start)
-        place = first.start
-        for shard in (first, *others):
-            yield shard, _between(rows, shard.start - place, len(shard))
-            place = shard.stop
+class ShardReader:
+    """The rows of shards. Of shards that come in order, also with gaps, a file is read once for all of them."""
 
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._file: Path | None = None
+        self._rows: Iterator[Row] = iter(())
+        self._place = 0
 
-def _between(rows: Iterator[Row], skipped: int, count: int) -> Iterator[Row]:
-    return itertools.islice(rows, skipped, skipped + count)
+    def rows(self, shard: Shard) -> Iterator[Row]:
+        """The rows of a shard, which must all be taken before the next one's."""
+        if shard.file != self._file or shard.start < self._place:
+            self._rows = read_rows(shard.file, self._job.input_format, self._job.wanted_columns, shard.start)
+            self._file, self._place = shard.file, shard.start
+        skipped = shard.start - self._place
+        self._place = shard.stop
+        return itertools.islice(self._rows, skipped, skipped + len(shard))

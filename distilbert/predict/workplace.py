@@ -9,6 +9,7 @@ shard is done. At the end the parts become the output, and the folder goes.
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from distilbert.errors import FileError, describe
 from distilbert.files import read_json, write_json
+from distilbert.predict.job import rejects_of
 from distilbert.predict.shards import Shard
 from distilbert.predict.working import Reject
 from distilbert.tables import count_rows, join_files, write_rows
@@ -48,7 +50,7 @@ class Workplace:
     @property
     def rejects(self) -> Path:
         """Where all rows that were set aside end up."""
-        return self.output.with_name(self.output.name + ".rejects.jsonl")
+        return rejects_of(self.output)
 
     @contextmanager
     def held(self, fingerprint: Mapping[str, Any], overwrite: bool) -> Iterator[None]:
@@ -78,6 +80,17 @@ class Workplace:
         except Timeout:
             raise FileError(f"{self.output}: another run is at work on it") from None
 
+    def check(self, fingerprint: Mapping[str, Any]) -> None:
+        """Make sure, on a machine that works for the one that holds the folder, that it sees the same.
+
+        Raises:
+            FileError: the run of the folder is another one, or not to be seen from here.
+        """
+        found, wanted = read_json(self._manifest), json.loads(json.dumps(fingerprint))
+        if found != wanted:
+            advice = "every machine needs the same files at the same paths"
+            raise FileError(describe(f"{self.folder}: holds another run; {advice}", _differences(found, wanted)))
+
     def done(self, shards: Iterable[Shard]) -> list[Shard]:
         """Those that are finished."""
         return [shard for shard in shards if self._part(shard).exists()]
@@ -92,7 +105,7 @@ class Workplace:
         """
         columns = None if self.schema is None else list(self.schema)
         part = self._part(shard)
-        staged = part.with_name(f".{part.name}")
+        staged = part.with_name(f".{secrets.token_hex(4)}-{part.name}")  # two machines may be at the same shard
         write_rows(staged, self.format, rows, columns, schema=self.schema)
         rejects.sort(key=lambda reject: reject.row)
         write_rows(self._rejects(shard), "jsonl", map(_plain, rejects))

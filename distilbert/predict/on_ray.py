@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run past one machine: shards worked off by Ray Data on the nodes of a cluster.
+
+Only descriptions of shards go through Ray. Each actor loads the model once, reads its rows and writes its parts itself,
+so that all nodes must see the same files at the same paths; every actor compares what it sees with the run's manifest
+before it begins. What the driver gets back is how many rows are done, or what is wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from distilbert import errors
+from distilbert.errors import BackendError, DistilBertError
+from distilbert.predict.job import Job
+from distilbert.predict.run import Distribute, Progress, work_shard
+from distilbert.predict.shards import Shard, ShardReader
+from distilbert.predict.working import Worker
+from distilbert.predict.workplace import Workplace
+from distilbert.threads import VARIABLE, set_threads_from_environment
+
+_DEBUG = "DISTILBERT_DEBUG"
+_KNOCK_SECONDS = 5.0
+_TRIES = 4  # of a shard; Ray itself would let one that kills its actor kill any number of them
+
+
+def work_on_ray(address: str | None = None) -> Distribute:
+    """Work off shards on a Ray cluster; for `distribute` of `run`.
+
+    Args:
+        address: as `ray.init` takes it: `HOST:PORT`, `auto` for the cluster that this machine is part of, `local` for
+            one of its own on this machine; None for RAY_ADDRESS, else what there is of the two. A connection that the
+            process already has is used.
+
+    Raises:
+        BackendError: Ray is not installed; later, the cluster cannot be reached or is lost.
+    """
+    ray = _ray()
+
+    def distribute(job: Job, place: Workplace, shards: list[Shard], progress: Progress) -> None:
+        with _quiet(), _connected(ray, address):
+            try:
+                for rows in _answers(ray, job, place, shards):
+                    for _ in range(rows):
+                        progress.advance()
+            except ray.exceptions.RayError as error:
+                raise _lost(error) from None
+
+    return distribute
+
+
+class Actor:
+    """A warm worker on a node: has the model loaded, and answers each description of a shard with what became of it.
+
+    What goes wrong is an answer too: raised here, it would reach the user as Ray's report on an actor.
+    """
+
+    def __init__(self, job: Job, place: Workplace, folder: Path, threads: int, run: str) -> None:
+        """Load the model.
+
+        Args:
+            job: what to do.
+            place: where the parts go.
+            folder: that relative paths are in.
+            threads: of the CPU, for the framework.
+            run: tells this run from an earlier one of the same job.
+        """
+        os.environ[VARIABLE] = str(threads)
+        self.job, self.place, self.run = job, place, run
+        self.failure: dict[str, str] | None = None
+        try:
+            os.chdir(folder)
+            self.fingerprint = job.fingerprint()
+            place.check(self.fingerprint)
+            self.worker = Worker(job)
+            self.reader = ShardReader(job)
+        except Exception as error:
+            self.failure = _failure(error)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
+        """Work off the one shard of a batch."""
+        number, file, start, stop = (batch[field.name][0] for field in dataclasses.fields(Shard))
+        shard = Shard(int(number), Path(file), int(start), int(stop))
+        if self.failure is None:
+            try:
+                self._work(shard)
+            except Exception as error:
+                self.failure = _failure(error)  # for good: the reader may be left anywhere in the shard
+        return {"rows": [len(shard)], **{name: [value] for name, value in (self.failure or _NO_FAILURE).items()}}
+
+    def _work(self, shard: Shard) -> None:
+        self.place.check(self.fingerprint)  # a node that was cut off must not write into a later run
+        if self.place.done([shard]):
+            return
+        begun = self.place.folder / f"begun-{self.run}-{shard.number:06d}"
+        with begun.open("ab") as stream:
+            stream.write(b".")
+            if stream.tell() > _TRIES:
+                place = f"{shard.file}: rows {shard.start} to {shard.stop - 1}"
+                raise BackendError(f"{place}: the process that works on them has died {_TRIES} times (memory?)")
+        work_shard(self.worker, self.place, shard, self.reader.rows(shard))
+        begun.unlink()
+
+
+_NO_FAILURE = {"kind": "", "message": "", "trace": ""}
+
+
+def _failure(error: Exception) -> dict[str, str]:
+    ray = _ray()
+    where = f"on the Ray node {ray.util.get_node_ip_address()}"
+    return {"kind": type(error).__name__, "message": f"{error}\n  {where}", "trace": traceback.format_exc()}
+
+
+def _raise(answer: dict[str, Any]) -> None:
+    """The error that an actor met, as if it had been met here."""
+    kind = getattr(errors, answer["kind"], None)
+    if isinstance(kind, type) and issubclass(kind, DistilBertError):
+        found: Exception = kind(answer["message"])
+    else:
+        found = RuntimeError(f"{answer['kind']}: {answer['message']}")
+    found.add_note(answer["trace"])
+    raise found
+
+
+def _answers(ray: Any, job: Job, place: Workplace, shards: list[Shard]) -> Iterator[int]:
+    """The rows of each shard, as it gets done; in any order."""
+    import ray.data
+
+    threads, actors = _fit(ray.nodes())
+    items = [{**dataclasses.asdict(shard), "file": str(shard.file)} for shard in shards]
+    dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        Actor,
+        fn_constructor_args=(job, place, Path.cwd(), threads, secrets.token_hex(4)),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(items)), max_tasks_in_flight_per_actor=1),
+        num_cpus=threads,
+    )
+    for answer in dataset.iter_rows():
+        if answer["kind"]:
+            _raise(answer)
+        yield answer["rows"]
+
+
+def _fit(nodes: list[dict[str, Any]]) -> tuple[int, int]:
+    """Threads of an actor, and how many actors the nodes have room for.
+
+    As many threads as a run on this machine has, because their number can move the last digits of a result (it does in
+    JAX); fewer only if no node has so many CPUs.
+    """
+    set_threads_from_environment()
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(wanted) if wanted.isdecimal() else _cpus()
+    rooms = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
+    threads = max(1, min(threads, max(rooms, default=threads)))
+    return threads, max(1, sum(room // threads for room in rooms))
+
+
+@contextmanager
+def _connected(ray: Any, address: str | None) -> Iterator[None]:
+    """Inside, this process is the driver of a cluster; Ray keeps silent unless DISTILBERT_DEBUG is 1."""
+    if ray.is_initialized():
+        yield
+        return
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here
+    try:
+        _knock(address)
+        ray.init(address, log_to_driver=_is_debug(), logging_level=logging.getLogger("ray").level)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise BackendError(f"Ray at {address or 'its default address'}: no connection ({error})") from None
+    if is_main and handler is not None:
+        signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Ray's Python part keep its log to itself."""
+    loggers = [] if _is_debug() else [logging.getLogger(name) for name in ("ray", "ray.data")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError unless somebody listens there: Ray itself would try for minutes."""
+    host, separator, port = (address or "").rpartition(":")
+    if separator and "/" not in host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+        import ray.exceptions
+    except ImportError as error:
+        missing = error.name or "ray"
+        raise BackendError(
+            f'a run on Ray needs {missing}, which cannot be imported\n  install:  pip install "distilbert[ray]"'
+        ) from None
+    return ray
+
+
+def _lost(error: Exception) -> BackendError:
+    reason = next(iter(str(error).strip().splitlines()), "no reason given")
+    return BackendError(
+        f"Ray: {type(error).__name__}: {reason}\n"
+        "  Shards that are finished are kept: the same command goes on from there, with Ray or without."
+    )
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_debug() -> bool:
+    return os.environ.get(_DEBUG) == "1"
