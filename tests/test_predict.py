@@ -23,7 +23,7 @@ from distilbert.demo import MODEL
 from distilbert.errors import DistilBertError, FileError, InputError
 from distilbert.pipelines import Pipeline
 from distilbert.predict import workplace
-from distilbert.predict.run import Progress
+from distilbert.predict.run import Silence
 from distilbert.tables import FORMATS, kinds, read_rows, write_rows
 
 from .pipeline_samples import AWKWARD, assert_same
@@ -143,7 +143,7 @@ def test_a_run_cut_short_is_gone_on_with(source: Path, tmp_path: Path, suffix: s
     arguments: dict[str, Any] = {"backend": "pt", "shard_rows": 4}
     predict_files(TASK, MODEL, [source, bad], whole, **arguments)
 
-    class Cut(Progress):
+    class Cut(Silence):
         """Ends the run after some rows, and remembers what it was told."""
 
         def __init__(self, rows: int) -> None:
@@ -203,7 +203,7 @@ def test_parts_of_another_run_are_not_mixed(source: Path, tmp_path: Path) -> Non
 def test_two_runs_do_not_work_on_one_output(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.csv"
 
-    class Second(Progress):
+    class Second(Silence):
         def advance(self) -> None:
             with pytest.raises(FileError, match=r"out.csv: another run is at work on it"):
                 predict_files(TASK, MODEL, source, target, backend="pt")

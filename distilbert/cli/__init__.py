@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from distilbert import __version__
-from distilbert.cli import bench, convert, demo, env, inspection, predict, verify
+from distilbert.cli import bench, convert, demo, env, inspection, predict, serve, verify
 from distilbert.cli.failures import end_on_signals, flush_output, reported
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for command in (
     inspection.inspect,
     verify.verify,
     predict.predict,
+    serve.serve,
     bench.bench,
     demo.demo,
     env.env,

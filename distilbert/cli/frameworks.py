@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 from distilbert import backend
 from distilbert.cli.failures import DEBUG_VARIABLE
@@ -21,6 +22,29 @@ def load_quietly(names: Iterable[str], wanted_by: str) -> None:
     for name in names:
         with _silence():
             backend.load(name, wanted_by)
+
+
+@contextmanager
+def only_python_speaks() -> Iterator[None]:
+    """Let standard error have what Python writes to `sys.stderr`, and nothing of native code and of `sys.stdout`.
+
+    For Ray, which tells of nodes that come and go on whatever there is.
+    """
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        yield
+        return
+    before = sys.stderr
+    with (
+        open(os.dup(2), "w", buffering=1, encoding=before.encoding, errors="backslashreplace") as ours,
+        _silence(),
+        open(os.devnull, "w") as nowhere,
+        redirect_stdout(nowhere),
+    ):
+        sys.stderr = ours
+        try:
+            yield
+        finally:
+            sys.stderr = before
 
 
 @contextmanager

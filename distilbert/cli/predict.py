@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distilbert.cli.console import plural, say
-from distilbert.cli.frameworks import load_quietly
+from distilbert.cli.frameworks import load_quietly, only_python_speaks
 from distilbert.cli.progress import RowBar
 from distilbert.errors import InputError, describe
 
@@ -70,11 +70,19 @@ def predict(
         int, typer.Option(metavar="N", min=1, help="Rows that are worked on and written together.")
     ] = 5000,
     overwrite: Annotated[bool, typer.Option(help="Replace the output if there is one.")] = False,
+    ray: Annotated[
+        bool,
+        typer.Option("--ray", help="Work on a Ray cluster: RAY_ADDRESS, the one this machine is in, or a new one."),
+    ] = False,
+    ray_address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="The same on this one: HOST:PORT, auto or local.")
+    ] = None,
 ) -> None:
     """Work through files: each row with its result. Rows without one are set aside, with the reason.
 
     A run that is killed goes on where it was when it is started again, and ends with the same bytes.
     """
+    # Not one option with a value that can be left out: after it, TASK would be taken for the address.
     from distilbert.predict.job import make_job
     from distilbert.predict.run import run
 
@@ -93,9 +101,15 @@ def predict(
         output_format=output_format,
         shard_rows=shard_rows,
     )
-    load_quietly([job.backend], "predict")
-    with RowBar() as progress:
-        summary = run(job, overwrite, progress, _say_reject)
+    if ray or ray_address:
+        from distilbert.predict.on_ray import work_on_ray
+
+        with only_python_speaks(), RowBar(in_bursts=True) as progress:
+            summary = run(job, overwrite, progress, _say_reject, work_on_ray(ray_address))
+    else:
+        load_quietly([job.backend], "predict")
+        with RowBar() as progress:
+            summary = run(job, overwrite, progress, _say_reject)
     _say_summary(summary, output, progress.seconds)
 
 

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from distilbert.predict.run import Progress
-
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
@@ -18,14 +16,16 @@ _QUIET = 30.0  # seconds between two lines in a log
 _STEP = 64  # rows between two looks at the clock
 
 
-class RowBar(Progress):
+class RowBar:
     """Rows done, their rate, the time left. A context: the bar goes when it ends.
 
     Attributes:
-        seconds: since the first row, so that loading the model does not count.
+        seconds: since the first row, so that loading the model does not count; where rows come in bursts since the
+            beginning, because the first ones took their time too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_bursts: bool = False) -> None:
+        self._in_bursts = in_bursts
         self._bar: Bar | None = None
         self._task: Any = None
         self._total: int | None = None
@@ -49,11 +49,12 @@ class RowBar(Progress):
 
     def begin(self, total: int, done: int) -> None:
         self._total, self._before = total, done
+        self._began = self._spoke = time.monotonic()
         if self._bar:
             self._bar.reset(self._task, total=total, completed=done)
 
     def advance(self) -> None:
-        if self._rows == 0:
+        if self._rows == 0 and not self._in_bursts:
             self._began = self._spoke = time.monotonic()
         self._rows += 1
         if self._rows % _STEP:

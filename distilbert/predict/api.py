@@ -9,7 +9,7 @@ from typing import Any
 
 from distilbert.predict.job import make_job
 from distilbert.predict.on_ray import work_on_ray
-from distilbert.predict.run import Progress, Summary, run
+from distilbert.predict.run import Progress, Silence, Summary, run
 from distilbert.predict.working import Reject
 
 
@@ -78,7 +78,7 @@ def predict_files(
         shard_rows=shard_rows,
     )
     distribute = work_on_ray(None if ray is True else ray) if ray else None
-    return run(job, overwrite, progress or Progress(), set_aside or _ignore, distribute)
+    return run(job, overwrite, progress or Silence(), set_aside or _ignore, distribute)
 
 
 def _ignore(reject: Reject) -> None:

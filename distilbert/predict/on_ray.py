@@ -9,15 +9,10 @@ before it begins. What the driver gets back is how many rows are done, or what i
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 import secrets
-import signal
-import socket
-import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +23,9 @@ from distilbert.predict.run import Distribute, Progress, work_shard
 from distilbert.predict.shards import Shard, ShardReader
 from distilbert.predict.working import Worker
 from distilbert.predict.workplace import Workplace
-from distilbert.threads import VARIABLE, set_threads_from_environment
+from distilbert.ray_connection import connected, is_debug, local_threads, missing, require_ray, rooms
+from distilbert.threads import VARIABLE
 
-_DEBUG = "DISTILBERT_DEBUG"
-_KNOCK_SECONDS = 5.0
 _TRIES = 4  # of a shard; Ray itself would let one that kills its actor kill any number of them
 
 
@@ -46,10 +40,15 @@ def work_on_ray(address: str | None = None) -> Distribute:
     Raises:
         BackendError: Ray is not installed; later, the cluster cannot be reached or is lost.
     """
-    ray = _ray()
+    ray = require_ray("a run on Ray")
+    try:
+        import ray.data
+        import ray.exceptions
+    except ImportError as error:
+        raise missing(error.name, "a run on Ray") from None
 
     def distribute(job: Job, place: Workplace, shards: list[Shard], progress: Progress) -> None:
-        with _quiet(), _connected(ray, address):
+        with connected(ray, address):
             try:
                 for rows in _answers(ray, job, place, shards):
                     for _ in range(rows):
@@ -117,7 +116,7 @@ _NO_FAILURE = {"kind": "", "message": "", "trace": ""}
 
 
 def _failure(error: Exception) -> dict[str, str]:
-    ray = _ray()
+    ray = require_ray("a run on Ray")
     where = f"on the Ray node {ray.util.get_node_ip_address()}"
     return {"kind": type(error).__name__, "message": f"{error}\n  {where}", "trace": traceback.format_exc()}
 
@@ -135,9 +134,7 @@ def _raise(answer: dict[str, Any]) -> None:
 
 def _answers(ray: Any, job: Job, place: Workplace, shards: list[Shard]) -> Iterator[int]:
     """The rows of each shard, as it gets done; in any order."""
-    import ray.data
-
-    threads, actors = _fit(ray.nodes())
+    threads, actors = fit(local_threads(), rooms(ray))
     items = [{**dataclasses.asdict(shard), "file": str(shard.file)} for shard in shards]
     dataset = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         Actor,
@@ -146,81 +143,25 @@ def _answers(ray: Any, job: Job, place: Workplace, shards: list[Shard]) -> Itera
         compute=ray.data.ActorPoolStrategy(size=min(actors, len(items)), max_tasks_in_flight_per_actor=1),
         num_cpus=threads,
     )
+    dataset.context.enable_progress_bars = is_debug()
     for answer in dataset.iter_rows():
         if answer["kind"]:
             _raise(answer)
         yield answer["rows"]
 
 
-def _fit(nodes: list[dict[str, Any]]) -> tuple[int, int]:
+def fit(threads: int, rooms: Sequence[int]) -> tuple[int, int]:
     """Threads of an actor, and how many actors the nodes have room for.
 
     As many threads as a run on this machine has, because their number can move the last digits of a result (it does in
     JAX); fewer only if no node has so many CPUs.
+
+    Args:
+        threads: of a run on this machine.
+        rooms: CPUs of each node.
     """
-    set_threads_from_environment()
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    threads = int(wanted) if wanted.isdecimal() else _cpus()
-    rooms = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
     threads = max(1, min(threads, max(rooms, default=threads)))
     return threads, max(1, sum(room // threads for room in rooms))
-
-
-@contextmanager
-def _connected(ray: Any, address: str | None) -> Iterator[None]:
-    """Inside, this process is the driver of a cluster; Ray keeps silent unless DISTILBERT_DEBUG is 1."""
-    if ray.is_initialized():
-        yield
-        return
-    is_main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGTERM)
-    address = address or os.environ.get("RAY_ADDRESS") or None
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here
-    try:
-        _knock(address)
-        ray.init(address, log_to_driver=_is_debug(), logging_level=logging.getLogger("ray").level)
-    except (ValueError, RuntimeError, OSError) as error:
-        raise BackendError(f"Ray at {address or 'its default address'}: no connection ({error})") from None
-    if is_main and handler is not None:
-        signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let Ray's Python part keep its log to itself."""
-    loggers = [] if _is_debug() else [logging.getLogger(name) for name in ("ray", "ray.data")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _knock(address: str | None) -> None:
-    """Raise OSError unless somebody listens there: Ray itself would try for minutes."""
-    host, separator, port = (address or "").rpartition(":")
-    if separator and "/" not in host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
-
-
-def _ray() -> Any:
-    try:
-        import ray
-        import ray.data
-        import ray.exceptions
-    except ImportError as error:
-        missing = error.name or "ray"
-        raise BackendError(
-            f'a run on Ray needs {missing}, which cannot be imported\n  install:  pip install "distilbert[ray]"'
-        ) from None
-    return ray
 
 
 def _lost(error: Exception) -> BackendError:
@@ -229,11 +170,3 @@ def _lost(error: Exception) -> BackendError:
         f"Ray: {type(error).__name__}: {reason}\n"
         "  Shards that are finished are kept: the same command goes on from there, with Ray or without."
     )
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _is_debug() -> bool:
-    return os.environ.get(_DEBUG) == "1"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from distilbert.errors import FileError, InputError
 from distilbert.predict.job import Job
@@ -34,14 +34,24 @@ class Summary:
     rejects: Path | None
 
 
-class Progress:
-    """Is told how far a run is. This one keeps silent."""
+class Progress(Protocol):
+    """Is told how far a run is."""
 
     def begin(self, total: int, done: int) -> None:
         """There are `total` rows, of which an earlier run has done some."""
 
     def advance(self) -> None:
         """One more row is done."""
+
+
+class Silence:
+    """The progress of which nothing is said."""
+
+    def begin(self, total: int, done: int) -> None:
+        pass
+
+    def advance(self) -> None:
+        pass
 
 
 Distribute = Callable[[Job, Workplace, list[Shard], Progress], None]

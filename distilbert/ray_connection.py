@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way to a Ray cluster: the package, the connection, the CPUs. What runs there is elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from distilbert.errors import BackendError
+from distilbert.threads import set_threads_from_environment
+
+_DEBUG = "DISTILBERT_DEBUG"
+_KNOCK_SECONDS = 5.0
+
+
+def require_ray(wanted_by: str) -> Any:
+    """The module `ray`; BackendError names the extra."""
+    try:
+        import ray
+    except ImportError:
+        raise missing("ray", wanted_by) from None
+    return ray
+
+
+def missing(package: str | None, wanted_by: str) -> BackendError:
+    """The error that a package of the extra is not installed."""
+    return BackendError(f'{wanted_by} needs {package or "ray"}\n  install:  pip install "distilbert[ray]"')
+
+
+@contextmanager
+def connected(ray: Any, address: str | None) -> Iterator[None]:
+    """Inside, this process is the driver of a cluster; Ray keeps its log to itself unless DISTILBERT_DEBUG is 1.
+
+    Args:
+        ray: the module.
+        address: as `ray.init` takes it; None for RAY_ADDRESS, else the cluster that this machine is part of, else one
+            of its own. A connection that the process already has is used, and left.
+
+    Raises:
+        BackendError: there is no cluster.
+    """
+    with _quiet():
+        if ray.is_initialized():
+            yield
+            return
+        _connect(ray, address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    is_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here
+    try:
+        _knock(address)
+        ray.init(address, log_to_driver=is_debug(), logging_level=logging.getLogger("ray").level)
+    except (ValueError, RuntimeError, OSError) as error:
+        raise BackendError(f"Ray at {address or 'its default address'}: no connection ({error})") from None
+    if is_main and handler is not None:
+        signal.signal(signal.SIGTERM, handler)  # Ray has put its own there
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Ray's Python part keep its log to itself."""
+    loggers = [] if is_debug() else [logging.getLogger(name) for name in ("ray", "ray.data", "ray.serve")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError unless somebody listens there: Ray itself would try for minutes."""
+    host, separator, port = (address or "").rpartition(":")
+    if separator and "/" not in host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
+
+
+def local_threads() -> int:
+    """How many CPU threads a framework has in this process."""
+    set_threads_from_environment()
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal():
+        return max(1, int(wanted))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def rooms(ray: Any) -> list[int]:
+    """The CPUs of each node that is alive."""
+    return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+def is_debug() -> bool:
+    """Whether Ray may say what it likes."""
+    return os.environ.get(_DEBUG) == "1"
