@@ -17,6 +17,7 @@ from distilbert.threads import set_threads_from_environment
 
 _DEBUG = "DISTILBERT_DEBUG"
 _KNOCK_SECONDS = 5.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def require_ray(wanted_by: str) -> Any:
@@ -62,7 +63,7 @@ def _connect(ray: Any, address: str | None) -> None:
     address = address or os.environ.get("RAY_ADDRESS") or None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here
     try:
-        _knock(address)
+        _knock(ray, address)
         ray.init(address, log_to_driver=is_debug(), logging_level=logging.getLogger("ray").level)
     except (ValueError, RuntimeError, OSError) as error:
         raise BackendError(f"Ray at {address or 'its default address'}: no connection ({error})") from None
@@ -84,11 +85,18 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _knock(address: str | None) -> None:
+def _knock(ray: Any, address: str | None) -> None:
     """Raise OSError unless somebody listens there: Ray itself would try for minutes."""
     host, separator, port = (address or "").rpartition(":")
-    if separator and "/" not in host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
+    if not separator or "/" in host or not port.isdecimal():
+        return
+    host = host.strip("[]")
+    if host in _LOOPBACK:
+        host = ray.util.get_node_ip_address()  # as Ray does
+    try:
+        socket.create_connection((host, int(port)), _KNOCK_SECONDS).close()
+    except OSError as error:
+        raise ConnectionError(f"nobody listens at {host}, port {port}: {error.strerror or error}") from None
 
 
 def local_threads() -> int:

@@ -3,7 +3,7 @@
 
     python scripts/squad_dev.py FOLDER --encoder SRC [--questions 10570] [--backends pt,tf,flax]
 
-An encoder without a trained head gets one from a fixed seed: its answers are poor, but they must be the same everywhere.
+An encoder without a trained head gets one from a fixed seed: its answers are poor, but the same everywhere.
 It prints exact match and F1 by the official definition, the time, how many answers differ between the frameworks and
 between pipeline and files, and the largest difference of a score. Exit code 1 if there is any difference in an answer
 or one above 1e-5 in a score. The data is in the folder that DISTILBERT_TEST_DATA names.

@@ -16,7 +16,12 @@ pytest.importorskip("flax")
 
 from distilbert import DistilBertConfig  # noqa: E402
 from distilbert.errors import InputError  # noqa: E402
-from distilbert.flax import DistilBertForSequenceClassification, DistilBertModel, kernels  # noqa: E402
+from distilbert.flax import (  # noqa: E402
+    DistilBertForMaskedLM,
+    DistilBertForSequenceClassification,
+    DistilBertModel,
+    kernels,
+)
 from distilbert.flax.inference import FastModel, compute, padded_length  # noqa: E402
 from distilbert.inference import compile_cache  # noqa: E402
 from distilbert.parity.tolerances import BFLOAT16  # noqa: E402
@@ -95,9 +100,9 @@ def test_warm_up_knows_every_shape(model_class, tokens_per_pack, monkeypatch) ->
     """Long texts and a GPU's many rows too: nothing is computed here."""
     used = set()
 
-    def compute(self, ids, positions, segments, first):
-        used.add((*ids.shape, 1 if first is None else first.shape[1]))
-        return (np.zeros((*ids.shape, 1) if first is None else (*first.shape, 1)),)
+    def compute(self, ids, positions, segments, places):
+        used.add((*ids.shape, 0 if places is None else places.shape[1]))
+        return (np.zeros((*ids.shape, 1) if places is None else (*places.shape, 1)),)
 
     monkeypatch.setattr(FastModel, "compute", compute)
     fast = model_class(SMALL.replace(max_position_embeddings=600), seed=0).for_inference()
@@ -115,6 +120,27 @@ def test_warm_up_knows_every_shape(model_class, tokens_per_pack, monkeypatch) ->
         if shortest > 8 and fast.first_only:
             list(fast.run([[1]] * 128))
             assert not used <= set(fast.shapes(lengths))
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_warm_up_knows_every_number_of_places(places, monkeypatch) -> None:
+    used = set()
+
+    def compute(self, ids, positions, segments, places):
+        used.add((*ids.shape, places.shape[1]))
+        return (np.zeros((*places.shape, 1)),)
+
+    monkeypatch.setattr(FastModel, "compute", compute)
+    fast = DistilBertForMaskedLM(SMALL.replace(max_position_embeddings=300), seed=0).for_inference()
+    random = np.random.default_rng(0)
+    for shortest, longest in ((5, 20), (30, 300), (200, 200)):
+        used.clear()
+        for count in (1, 2, 5, 30, 200):
+            texts = [[1] * length for length in random.integers(shortest, longest + 1, count)]
+            list(fast.run(texts, [[0] * random.integers(0, places + 1) for _ in texts]))
+        assert used <= set(fast.shapes(range(shortest, longest + 1), places))
+        list(fast.run([[1] * shortest] * 200, [[0] * 20] * 200))
+        assert not used <= set(fast.shapes(range(shortest, longest + 1), places))
 
 
 def test_models_of_one_shape_share_programs(programs) -> None:

@@ -127,10 +127,10 @@ def main(name: str) -> dict[str, float]:
         return measure(STAND_INS[name], FEW_TEXTS)
     import distilbert
     from distilbert.demo import MODEL
-    from distilbert.inference.streaming import window_tokens
+    from distilbert.inference.streaming import window_limits
 
     fast = distilbert.load(MODEL, backend=name).for_inference()
-    return {**measure(fast.run, TEXTS), "window": window_tokens(fast)}
+    return {**measure(fast.run, TEXTS), "window": min(window_limits(fast))}
 
 
 if __name__ == "__main__":

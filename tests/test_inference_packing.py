@@ -29,8 +29,7 @@ def test_every_token_is_in_one_place(lengths, packs, budget):
         batch = pack.fill(sequences)
         assert batch.input_ids.shape == batch.position_ids.shape == batch.segments.shape
         tokens = batch.input_ids.ravel()
-        for number, first, length in zip(pack.numbers, batch.firsts, batch.lengths, strict=True):
-            part = slice(first, first + length)
+        for number, part, length in zip(pack.numbers, batch.parts, batch.lengths, strict=True):
             assert tokens[part].tolist() == sequences[number]
             assert batch.position_ids.ravel()[part].tolist() == list(range(length))
             assert len(set(batch.segments.ravel()[part].tolist())) == 1

@@ -93,9 +93,9 @@ def test_bodies_are_json(make):
 
 def test_a_key_opens_all_but_the_open_routes(make):
     app = make(api_key="a secret")
-    for path in ("/health", "/ping", "/metrics"):
+    for path in ("/health", "/ping", "/metrics", "/", "/page/static/page.css"):
         assert get(app, path).status_code == 200
-    for path in ("/info", "/openapi.json", "/nothing", "/health/", "//health"):
+    for path in ("/info", "/openapi.json", "/nothing", "/health/", "/page/backends", "/page/static"):
         assert_error(get(app, path), 401, "unauthorized", "Bearer")
     response = post(app, PATH, BODY)
     assert_error(response, 401, "unauthorized", "no API key")
@@ -103,6 +103,7 @@ def test_a_key_opens_all_but_the_open_routes(make):
     for wrong in ("Bearer a secre", "Bearer a secrets", "a secret", "bearer a secret", "Basic a secret", ""):
         assert post(app, PATH, BODY, headers={"authorization": wrong}).status_code == 401
     assert post(app, PATH, BODY, headers={"authorization": "Bearer a secret"}).status_code == 200
+    assert post(app, "/page/attentions", BODY).status_code == 401
     assert "a secret" not in repr(Settings(api_key="a secret"))
 
 

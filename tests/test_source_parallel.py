@@ -25,17 +25,17 @@ FORWARD = {"forward", "call", "__call__"}
 
 # What an inference file has for itself: how sequences lie in rows, where arrays are, what is compiled.
 INFERENCE_PARAMETERS = {"blocks", "shape", "rows", "large", "device", "on_gpu"}
-INFERENCE_SYNONYMS = {"first_only": "first", "segments": "mask"}
+INFERENCE_SYNONYMS = {"segments": "mask"}
 INFERENCE_EXTRAS = {
     "Block",
     "LayerNorm",  # of TensorFlow, in kernels.py
     "Network",
     *(f"Weights.{name}" for name in ("device", "on_gpu", "embedded", "layer", "constant", "qkv_linear")),
-    *(f"TransformerBlock.{name}" for name in ("dtype", "on_gpu", "attend_varlen")),
+    *(f"TransformerBlock.{name}" for name in ("dtype", "on_gpu", "attend_blocks", "attend_varlen")),
     "Encoder.dtype",
     *(f"FastModel.{name}" for name in ("device", "on_gpu", "tokens_per_pack", "run_dense", "leaves", "structure")),
     *(f"FastModel.{name}" for name in ("bounds", "reshape", "few", "many", "compiled")),
-    *(f"FastModel.{name}" for name in ("warm_up", "shapes", "_joined")),
+    *(f"FastModel.{name}" for name in ("warm_up", "shapes", "usual_places", "_joined")),
 }
 
 

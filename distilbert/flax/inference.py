@@ -3,7 +3,8 @@
 
 Read beside `pt/inference.py` and `tf/inference.py`. Vectors stand in columns, features first: `kernels.py` says why.
 
-Axes: N tokens of all rows together, D dim, H heads, K head size, B rows of one length T, M places in a row.
+Axes: N tokens of all rows together, D dim, H heads, K head size, B rows of one length T, M tokens of a row whose
+vectors are wanted.
 """
 
 from __future__ import annotations
@@ -115,23 +116,23 @@ class TransformerBlock(Layer):
         self.lin2 = weights.linear(f"{name}.ffn.lin2")
         self.output_layer_norm = weights.norm(f"{name}.output_layer_norm")
 
-    def __call__(self, hidden: Array, rows: int, mask: Array, first: Array | None) -> Array:
-        """From (D, N) to (D, N), or with `first` (B, M) to the vectors at these places of the rows only: (D, B*M)."""
+    def __call__(self, hidden: Array, rows: int, mask: Array, places: Array | None) -> Array:
+        """From (D, N) to (D, N), or with `places` (B, M) to the vectors of these tokens of the rows only: (D, B*M)."""
         qkv = self.qkv_lin(hidden)  # (3*H*K, N)
-        context = self.attend(qkv, rows, mask, first)  # (H*K, N or B*M)
-        if first is not None:
-            hidden = _at(hidden.reshape(-1, rows, hidden.shape[1] // rows), first).reshape(len(hidden), -1)  # (D, B*M)
+        context = self.attend(qkv, rows, mask, places)  # (H*K, N or B*M)
+        if places is not None:
+            hidden = _at(hidden.reshape(-1, rows, hidden.shape[1] // rows), places).reshape(len(hidden), -1)  # (D, B*M)
         hidden = self.sa_layer_norm(self.out_lin.added(context, hidden))  # (D, N or B*M)
         expanded = self.lin1.activated(hidden, self.activation)  # (F, N or B*M)
         return self.output_layer_norm(self.lin2.added(expanded, hidden))  # (D, N or B*M)
 
-    def attend(self, qkv: Array, rows: int, mask: Array, first: Array | None) -> Array:
+    def attend(self, qkv: Array, rows: int, mask: Array, places: Array | None) -> Array:
         """Each sequence looks at itself alone: (3*H*K, N) -> (H*K, N or B*M)."""
         split = qkv.astype(self.dtype).reshape(3, self.heads, self.head_dim, rows, -1)  # (3, H, K, B, T)
         q, k, v = split.transpose(0, 3, 1, 2, 4)  # (B, H, K, T)
-        if first is not None:
-            q = _at(q, first[:, None, None])  # (B, H, K, M)
-            mask = _at(mask, first[:, None, None])  # (B, 1, T, M)
+        if places is not None:
+            q = _at(q, places[:, None, None])  # (B, H, K, M)
+            mask = _at(mask, places[:, None, None])  # (B, 1, T, M)
         context = attention(q, k, v, mask, self.on_gpu)  # (B, H, K, T or M)
         return context.transpose(1, 2, 0, 3).reshape(self.heads * self.head_dim, -1).astype(qkv.dtype)
 
@@ -151,18 +152,18 @@ class Encoder(Layer):
             TransformerBlock(weights, f"{prefix}transformer.layer.{i}", config, i) for i in range(config.n_layers)
         ]
 
-    def __call__(self, ids: Array, positions: Array, segments: Array, first: Array | None) -> Array:
-        """Token ids (B, T) to vectors (D, N), or with `first` (B, M) to those at these places of the rows: (D, B*M)."""
+    def __call__(self, ids: Array, positions: Array, segments: Array, places: Array | None) -> Array:
+        """Token ids (B, T) to vectors (D, N), or with `places` (B, M) to those of these tokens only: (D, B*M)."""
         mask = segment_mask(segments, self.dtype)  # (B, 1, T, T)
-        words, places = (
+        words, placed = (
             jnp.take(table, x.ravel(), axis=0, mode="clip").astype(self.dtype)
             for table, x in ((self.words, ids), (self.positions, positions))
         )
-        hidden = self.norm((words + places).T)  # (D, N)
+        hidden = self.norm((words + placed).T)  # (D, N)
         *before, last = self.layers
         for layer in before:
             hidden = layer(hidden, len(ids), mask, None)  # (D, N)
-        return last(hidden, len(ids), mask, first)  # (D, N or B*M)
+        return last(hidden, len(ids), mask, places)  # (D, N or B*M)
 
 
 class Head(Layer):
@@ -208,9 +209,9 @@ class Network(Layer):
 
 @functools.partial(jax.jit, static_argnums=0)
 def compute(
-    structure: Any, leaves: list[Array], ids: Array, positions: Array, segments: Array, first: Array | None
+    structure: Any, leaves: list[Array], ids: Array, positions: Array, segments: Array, places: Array | None
 ) -> tuple[Array, ...]:
-    """The fields of the answer in float32: (B, T, ...) each, or (B, M, ...) with `first`.
+    """The fields of the answer in float32: (B, T, ...) each, or (B, M, ...) with `places`.
 
     Args:
         structure: of a Network, flattened ahead of the call, in which it would take longer than the rest.
@@ -218,11 +219,11 @@ def compute(
         ids: (B, T).
         positions: (B, T).
         segments: (B, T) as for `segment_mask`.
-        first: (B, M), places in the rows whose vectors alone are wanted.
+        places: (B, M), tokens of the rows whose vectors alone are wanted.
     """
     network: Network = jax.tree_util.tree_unflatten(structure, leaves)
     with float32_precision(network.encoder.dtype):
-        hidden = network.encoder(ids, positions, segments, first)  # (D, N or B*M)
+        hidden = network.encoder(ids, positions, segments, places)  # (D, N or B*M)
         fields = network.head(hidden)
     return tuple(field.astype(jnp.float32).reshape(len(ids), -1, *field.shape[1:]) for field in fields)
 
@@ -277,28 +278,25 @@ class FastModel(fast_model.FastModel):
         start = 0
         for rows in powers_of_two(batch, max(self.tokens_per_pack // shape[1], 1)):
             part = slice(start, start + rows)
-            first = np.zeros((rows, 1), np.int32) if self.first_only else None
-            parts.append(self.compute(ids[part], positions[part], segments[part], first))
+            places = np.zeros((rows, 1), np.int32) if self.first_only else None
+            parts.append(self.compute(ids[part], positions[part], segments[part], places))
             start += rows
         return tuple(self._joined(field, length) for field in zip(*parts, strict=True))
 
     def packed(self, batch: Batch) -> tuple[Numbers, ...]:
-        rows, length = batch.input_ids.shape
-        if not self.first_only:
+        if batch.places is None:
             fields = self.compute(batch.input_ids, batch.position_ids, batch.segments, None)
-            return tuple(np.asarray(field) for field in fields)
-        row = np.asarray(batch.firsts) // length
-        place = np.arange(len(row)) - np.searchsorted(row, row)  # of each sequence among those of its row
-        most = max(int(place.max()) + 1, length // SHORTEST_ROW)
-        first = np.zeros((rows, next_power(most)), np.int32)
-        first[row, place] = np.asarray(batch.firsts) % length
-        fields = self.compute(batch.input_ids, batch.position_ids, batch.segments, first)
-        return tuple(np.asarray(field)[row, place] for field in fields)
+            return tuple(np.asarray(field).reshape(-1, *field.shape[2:]) for field in fields)
+        places, wanted = batch.places_in_rows()  # (B, M)
+        most = max(next_power(places.shape[1]), self.usual_places(batch.input_ids.shape[1]))
+        places = np.pad(places, ((0, 0), (0, most - places.shape[1])))
+        fields = self.compute(batch.input_ids, batch.position_ids, batch.segments, places)
+        return tuple(np.asarray(field)[wanted] for field in fields)
 
     def packs(self, lengths: Sequence[int]) -> Iterator[Pack]:
         return row_packs(lengths, self.tokens_per_pack)
 
-    def warm_up(self, lengths: Sequence[int] | None = None) -> None:
+    def warm_up(self, lengths: Sequence[int] | None = None, places: int | None = None) -> None:
         """Compile ahead, some seconds for each program at base size; those kept on disk are only read.
 
         The model is not compiled again for calls with texts of these lengths, in batches of any size, nor for runs over
@@ -308,34 +306,44 @@ class FastModel(fast_model.FastModel):
         Args:
             lengths: the number of tokens of texts to come; default all that the model takes, which are some 45 programs
                 on a CPU, or 110 where each text has one answer, and far more on a GPU: name those that you need.
+            places: for runs with `places` alone: how many of them a text will have at most.
         """
         longest = self.config.max_position_embeddings
         chosen = {min(max(length, 1), longest) for length in lengths or range(1, longest + 1)}
-        for rows, length, places in sorted(set(self.shapes(chosen))):
+        for rows, length, most in sorted(set(self.shapes(chosen, places))):
             tokens = np.zeros((rows, length), np.int32)
-            first = np.zeros((rows, places), np.int32) if self.first_only else None
-            jax.block_until_ready(self.compute(tokens, tokens, tokens, first))
+            at = np.zeros((rows, most), np.int32) if most else None
+            jax.block_until_ready(self.compute(tokens, tokens, tokens, at))
 
-    def shapes(self, lengths: Collection[int]) -> Iterator[tuple[int, int, int]]:
-        """Rows B, tokens T and places M (1 without `first_only`) of what `warm_up` has to compile."""
-        for length in set(map(padded_length, lengths)):
+    def shapes(self, lengths: Collection[int], places: int | None = None) -> Iterator[tuple[int, int, int]]:
+        """Rows B, tokens T and places M (0 for all tokens) of what `warm_up` has to compile."""
+        for length in set(map(padded_length, lengths)) if places is None else ():
             for rows in powers_between(1, max(self.tokens_per_pack // length, 1)):
-                yield rows, length, 1
+                yield rows, length, int(self.first_only)
+        each = 1 if self.first_only else places
         shortest, longest = min(lengths), max(max(lengths), USUAL_ROW)
         tokens = range(shortest, longest + 1)
         for length in {*map(row_length, tokens), *map(shortened_row, tokens)}:
             # A last row holds all the tokens that are left, so there is one of its length at most.
             is_last = length < USUAL_ROW or length != row_length(length)
             most_rows = 1 if is_last else max(self.tokens_per_pack // length, 1)
-            most_places = next_power(length // min(shortest, SHORTEST_ROW)) if self.first_only else 1
-            usual_places = next_power(length // SHORTEST_ROW)
+            usual_places = self.usual_places(length)
+            most_places = max(usual_places, next_power(max(length // shortest * (each or 0), 1)))
             for rows in powers_between(1, most_rows):
-                for places in powers_between(min(usual_places, most_places), most_places):
-                    yield rows, length, places
+                if each is None:
+                    yield rows, length, 0
+                else:
+                    yield from ((rows, length, count) for count in powers_between(usual_places, most_places))
 
-    def compute(self, ids: Numbers, positions: Numbers, segments: Numbers, first: Numbers | None) -> tuple[Array, ...]:
+    def usual_places(self, length: int) -> int:
+        """Places M of a row of tokens at least."""
+        # XLA multiplies a single column in half precision by a loop that takes several times as long as for two.
+        fewest = 2 if self.dtype in ("bfloat16", "float16") and not self.on_gpu else 1
+        return max(fewest, next_power(max(length // SHORTEST_ROW, 1)))
+
+    def compute(self, ids: Numbers, positions: Numbers, segments: Numbers, places: Numbers | None) -> tuple[Array, ...]:
         """The fields of the answer for rows of tokens (B, T)."""
-        return compute(self.structure, self.leaves, ids, positions, segments, first)
+        return compute(self.structure, self.leaves, ids, positions, segments, places)
 
     def _joined(self, parts: Sequence[Array], length: int) -> Array:
         """Parts of a batch (B, T, ...) as one without padding, or (B, 1, ...) with `first_only` as (B, ...)."""

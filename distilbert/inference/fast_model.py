@@ -14,7 +14,7 @@ from distilbert import outputs
 from distilbert.errors import InputError, describe
 from distilbert.inference.packing import Batch, Pack
 from distilbert.inference.precision import best_dtype, check_dtype
-from distilbert.inference.streaming import Item, check_item, windows
+from distilbert.inference.streaming import Item, check_item, windows, with_places
 from distilbert.inputs import check_call, check_choices
 from distilbert.outputs import ModelOutput
 
@@ -72,7 +72,7 @@ class FastModel(ABC):
 
     @abstractmethod
     def packed(self, batch: Batch) -> tuple[Array, ...]:
-        """The fields for packed rows (R, L): (R, L, ...) each, or (sequences, ...) with `first_only`."""
+        """The fields for packed rows: (R*L, ...) each, or (P, ...) for the tokens in `batch.places`."""
 
     @abstractmethod
     def packs(self, lengths: Sequence[int]) -> Iterator[Pack]:
@@ -122,29 +122,34 @@ class FastModel(ABC):
         output = self.answer(**dict(zip(self.fields, fields, strict=True)))
         return output if return_dict or (return_dict is None and self.config.return_dict) else output.to_tuple()
 
-    def run(self, sequences: Iterable[Item]) -> Iterator[ModelOutput]:
+    def run(
+        self, sequences: Iterable[Sequence[Any]], places: Iterable[Sequence[int]] | None = None
+    ) -> Iterator[ModelOutput]:
         """Answer for every sequence of a list or stream, without work on padding.
 
         Args:
             sequences: token ids of each text, of any length; for multiple choice a list of them for each question.
+            places: for masked language models, of each text the tokens whose logits are wanted, counted from 0; default
+                all. For a short text, logits for the whole vocabulary are most of the work, and of the memory.
 
         Yields:
             One answer for each sequence, in their order: the model's output class with NumPy arrays without the axis of
-            the batch, as in last_hidden_state (T, D), logits (T, V) or (L,), start_logits (T,). What is read ahead and
-            not yet yielded is bounded, so that a stream may be endless.
+            the batch, as in last_hidden_state (T, D), logits (T, V) or (L,), start_logits (T,); with P places logits
+            (P, V). What is read ahead and not yet yielded is bounded, so that a stream may be endless.
 
         Raises:
-            InputError: a sequence is empty, too long, or has ids out of range; it is named by its number.
+            InputError: a sequence is empty, too long, or has ids or places out of range; it is named by its number.
         """
-        checked = (check_item(item, number, self) for number, item in enumerate(sequences))
-        for window in windows(checked, self):
+        items: Iterator[Item] = (check_item(item, number, self) for number, item in enumerate(sequences))
+        for window in windows(items if places is None else with_places(items, places, self), self):
             yield from self._answers(window)
 
-    def warm_up(self, lengths: Sequence[int] | None = None) -> None:
+    def warm_up(self, lengths: Sequence[int] | None = None, places: int | None = None) -> None:
         """Do ahead what the first calls would have to do (compile, reorder weights).
 
         Args:
             lengths: the number of tokens of texts to come; default short, usual and the longest ones.
+            places: for runs with `places` alone: how many of them a text will have at most.
         """
         longest = self.config.max_position_embeddings
         chosen = [min(length, longest) for length in (lengths or (16, 32, 64, 128, 256, 512))]
@@ -152,40 +157,45 @@ class FastModel(ABC):
             sequence = [0] * length
             for count in {1, max(self.tokens_per_pack // length, 1)}:
                 items = [sequence] * count
-                list(self.run([[item] for item in items] if self.task == "multiple-choice" else items))
+                at = None if places is None else [[0] * places] * count
+                list(self.run([[item] for item in items] if self.task == "multiple-choice" else items, at))
 
     # Used above.
 
     def _answers(self, window: list[Item]) -> Iterator[ModelOutput]:
         if self.task != "multiple-choice":
-            for fields in self._fields(window):
+            for fields in self._fields([item.ids for item in window], self._places(window)):
                 yield self.answer(**dict(zip(self.fields, fields, strict=True)))
             return
-        scores = iter(self._fields([sequence for item in window for sequence in item]))
+        sequences = [sequence for item in window for sequence in item.ids]
+        scores = iter(self._fields(sequences, [(0,)] * len(sequences)))
         for item in window:
-            logits = np.concatenate([next(scores)[0] for _ in item])
+            logits = np.concatenate([next(scores)[0] for _ in item.ids])
             yield self.answer(logits=logits)
 
-    def _fields(self, sequences: list[Any]) -> list[tuple[Array, ...]]:
+    def _places(self, window: list[Item]) -> list[Any] | None:
+        """Of each sequence the tokens that are answered for, or None for all."""
+        if self.first_only:
+            return [(0,)] * len(window)
+        return None if window[0].places is None else [item.places for item in window]
+
+    def _fields(self, sequences: list[Any], places: list[Any] | None) -> list[tuple[Array, ...]]:
         """The fields of each sequence, in order."""
         found: list[tuple[Array, ...]] = [()] * len(sequences)
         for pack in self.packs([len(sequence) for sequence in sequences]):
-            batch = pack.fill(sequences)
+            batch = pack.fill(sequences, places)
             fields = self.packed(batch)
-            for place, number in enumerate(pack.numbers):
-                found[number] = tuple(self._part(field, batch, place) for field in fields)
+            for number, part in zip(pack.numbers, batch.parts, strict=True):
+                found[number] = tuple(self._part(field, part) for field in fields)
         return found
+
+    def _part(self, field: Array, part: slice) -> Array:
+        # A copy, so that one kept answer does not keep those of its neighbours.
+        answer: Array = (field[part.start] if self.first_only else field[part]).copy()
+        return answer
 
     def _without_choices(self, value: Any) -> Any:
         return value if value is None or len(value.shape) < 3 else self.reshape(value, (-1, value.shape[-1]))
-
-    def _part(self, field: Array, batch: Batch, place: int) -> Array:
-        if self.first_only:
-            answer: Array = field[place]
-            return answer
-        start = batch.firsts[place]
-        # A copy, so that one kept answer does not keep those of its neighbours.
-        return field.reshape(-1, *field.shape[2:])[start : start + batch.lengths[place]].copy()
 
     def _tensor(self, value: Any) -> Any:
         return None if value is None else self.tensor(value)

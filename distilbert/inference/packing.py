@@ -26,11 +26,17 @@ class Pack:
     rows: tuple[tuple[int, ...], ...]
     row_length: int
 
-    def fill(self, sequences: Sequence[Sequence[int]]) -> Batch:
-        """The tokens of the sequences in their places."""
+    def fill(self, sequences: Sequence[Sequence[int]], places: Sequence[Sequence[int]] | None = None) -> Batch:
+        """The tokens of the sequences where they belong.
+
+        Args:
+            sequences: token ids of each.
+            places: tokens of each that alone are answered for; default all.
+        """
         shape = len(self.rows), self.row_length
         ids, positions, segments = (np.zeros(shape, np.int32) for _ in range(3))
-        batch = Batch(ids, positions, segments, [], [])
+        chosen: list[int] = []
+        batch = Batch(ids, positions, segments, [], [], None if places is None else chosen)
         for row, numbers in enumerate(self.rows):
             start = 0
             for segment, number in enumerate(numbers, 1):
@@ -39,8 +45,13 @@ class Pack:
                 batch.input_ids[row, start:end] = tokens
                 batch.position_ids[row, start:end] = np.arange(len(tokens))
                 batch.segments[row, start:end] = segment
-                batch.firsts.append(row * self.row_length + start)
                 batch.lengths.append(len(tokens))
+                first = row * self.row_length + start
+                if places is None:
+                    batch.parts.append(slice(first, first + len(tokens)))
+                else:
+                    batch.parts.append(slice(len(chosen), len(chosen) + len(places[number])))
+                    chosen += [first + place for place in places[number]]
                 start = end
         return batch
 
@@ -58,15 +69,26 @@ class Batch:
         input_ids: token ids (R, L), 0 where there is no token.
         position_ids: the place of each token in its own sequence (R, L).
         segments: 1, 2, ... for the sequences in a row, 0 where there is no token (R, L).
-        firsts: where each sequence starts in the flattened rows, in the order of the sequences.
-        lengths: number of tokens of each sequence.
+        lengths: number of tokens of each sequence, in the order in which they lie in the rows.
+        parts: where the answer to each sequence stands among those of all.
+        places: tokens of the flattened rows that alone are answered for, in this order; None for all of them.
     """
 
     input_ids: Integers
     position_ids: Integers
     segments: Integers
-    firsts: list[int]
     lengths: list[int]
+    parts: list[slice]
+    places: list[int] | None
+
+    def places_in_rows(self) -> tuple[Integers, tuple[Integers, Integers]]:
+        """The chosen tokens of each row (R, M), and the row and column in which each of `places` stands there."""
+        rows, length = self.input_ids.shape
+        row, token = np.divmod(np.asarray(self.places, np.int32), length)
+        column = np.arange(len(row), dtype=np.int32) - np.searchsorted(row, row).astype(np.int32)
+        found = np.zeros((rows, column.max(initial=0) + 1), np.int32)
+        found[row, column] = token
+        return found, (row, column)
 
 
 def flat_packs(lengths: Sequence[int], budget: int) -> Iterator[Pack]:
@@ -128,6 +150,12 @@ def best_fit(lengths: Sequence[int]) -> list[tuple[int, list[int]]]:
         bisect.insort(gaps, (gap - length, row))
         remaining -= length
     return rows
+
+
+def padded_places(places: Sequence[int]) -> list[int]:
+    """Places with more of them, for kernels that keep a program for each number: 1, 2, 4, 8, 16, 32, 48 and so on."""
+    count = len(places)
+    return [*places, *[0] * ((next_power(max(count, 1)) if count < SHORTEST_ROW else multiple(count)) - count)]
 
 
 def multiple(tokens: int) -> int:

@@ -72,14 +72,18 @@ class FillMask(Pipeline):
         words = [changed.targets] if isinstance(changed.targets, str) else changed.targets
         return changed if isinstance(words, _Targets | None) else replace(changed, targets=self._find(words))
 
+    def warm_up(self) -> None:
+        self.fast.warm_up(places=1)  # most texts have one mask
+
     def encode(self, items: Sequence[Any], options: FillMaskOptions) -> list[Encoded]:
         rows = self.ids([(as_text(item), None) for item in items], options.truncation, options.max_length)
-        return [Encoded([ids], (ids, self._masks(ids))) for ids in rows]
+        masks = [self._masks(ids) for ids in rows]
+        return [Encoded([ids], (ids, places), places=[places]) for ids, places in zip(rows, masks, strict=True)]
 
     def decode(self, item: Any, context: Any, answers: Sequence[ModelOutput], options: FillMaskOptions) -> Any:
         ids, masks = context
-        logits, only = answers[0].logits, len(masks) == 1  # (T, V)
-        best = [self._best(softmax(logits[mask]), options) for mask in masks]
+        only = len(masks) == 1
+        best = [self._best(softmax(row), options) for row in answers[0].logits]  # (P, V)
         words = iter(self.tokenizer.batch_decode([[token] for tokens in best for token in tokens]))
         # Where there are other masks, these stay in the text, and [CLS] and [SEP] with them: so in transformers.
         rows = [self._filled(ids, mask, token) for mask, tokens in zip(masks, best, strict=True) for token in tokens]

@@ -18,7 +18,7 @@ from distilbert import spec
 from distilbert.config import DistilBertConfig
 from distilbert.errors import DistilBertError, InputError, describe
 from distilbert.inference.fast_model import FastModel
-from distilbert.inference.streaming import window_tokens
+from distilbert.inference.streaming import windows
 from distilbert.outputs import ModelOutput
 from distilbert.pipelines.inputs import Pair, chunks, is_count
 from distilbert.tokenizer import DistilBertTokenizer
@@ -36,15 +36,22 @@ class Encoded:
     Attributes:
         sequences: token ids of its texts or windows; for multiple choice one list of such lists.
         context: what `decode` needs to know about them.
+        places: for masked-lm the tokens of each sequence that the model is to answer for; default all.
     """
 
     sequences: Sequence[Any]
     context: Any = None
+    places: Sequence[Sequence[int]] | None = None
 
     @property
     def tokens(self) -> int:
         """What the model has to read."""
         return sum(len(ids) if not ids or isinstance(ids[0], int) else sum(map(len, ids)) for ids in self.sequences)
+
+    @property
+    def answers(self) -> int:
+        """For how many tokens the model has to answer."""
+        return self.tokens if self.places is None else sum(map(len, self.places))
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,11 @@ class Job:
     def tokens(self) -> int:
         """What the model has to read; an error counts as one token, so that a list of them is bounded too."""
         return self.encoded.tokens if isinstance(self.encoded, Encoded) else 1
+
+    @property
+    def answers(self) -> int:
+        """For how many tokens the model has to answer."""
+        return self.encoded.answers if isinstance(self.encoded, Encoded) else 0
 
 
 @dataclass(frozen=True)
@@ -222,8 +234,9 @@ class Pipeline(ABC):
 
     def answer(self, jobs: Sequence[Job]) -> Iterator[Any]:
         """The result of each job, in their order; of one that could not be prepared its error."""
-        encoded = (job.encoded for job in jobs if isinstance(job.encoded, Encoded))
-        answers = self.fast.run(ids for found in encoded for ids in found.sequences)
+        encoded = [job.encoded for job in jobs if isinstance(job.encoded, Encoded)]
+        places = [chosen for found in encoded for chosen in found.places or ()]
+        answers = self.fast.run((ids for found in encoded for ids in found.sequences), places or None)
         for job in jobs:
             if isinstance(job.encoded, Encoded):
                 found = list(islice(answers, len(job.encoded.sequences)))
@@ -254,6 +267,10 @@ class Pipeline(ABC):
             InputError: lists what is wrong.
         """
         return self.parse(options, changes)
+
+    def warm_up(self) -> None:
+        """Do ahead what the first calls would have to do; see `FastModel.warm_up`."""
+        self.fast.warm_up()
 
     # For the tasks.
 
@@ -297,25 +314,12 @@ class Pipeline(ABC):
     # Used above.
 
     def _results(self, items: Iterable[Any], options: Any, keep_errors: bool) -> Iterator[Any]:
-        for window in self._windows(items, options, keep_errors):
+        for window in windows(self._jobs(items, options, keep_errors), self.fast):
             yield from self.answer(window)
 
-    def _windows(self, items: Iterable[Any], options: Any, keep_errors: bool) -> Iterator[list[Job]]:
-        """As many items at a time as the model reads ahead."""
-        budget = window_tokens(self.fast)
-        window: list[Job] = []
-        tokens = 0
-        for number, job in enumerate(self._jobs(items, options)):
+    def _jobs(self, items: Iterable[Any], options: Any, keep_errors: bool) -> Iterator[Job]:
+        jobs = (job for chunk in chunks(items, CHUNK, CHARACTERS) for job in self.prepare(chunk, options))
+        for number, job in enumerate(jobs):
             if isinstance(job.encoded, DistilBertError) and not keep_errors:
                 raise InputError(f"input {number}: {job.encoded}") from None
-            if window and tokens + job.tokens > budget:
-                yield window
-                window, tokens = [], 0
-            window.append(job)
-            tokens += job.tokens
-        if window:
-            yield window
-
-    def _jobs(self, items: Iterable[Any], options: Any) -> Iterator[Job]:
-        for chunk in chunks(items, CHUNK, CHARACTERS):
-            yield from self.prepare(chunk, options)
+            yield job

@@ -20,7 +20,8 @@ from distilbert.outputs import ModelOutput
 from distilbert.pipelines.inputs import as_list, as_text
 from distilbert.pipelines.pipeline import Encoded, Options, Pipeline
 from distilbert.pipelines.scores import Numbers
-from distilbert.pipelines.sentence_transformers import POOLINGS, read_modules
+from distilbert.pipelines.sentence_modules import POOLINGS
+from distilbert.pipelines.sentence_transformers import read_modules
 from distilbert.tokenizer import DistilBertTokenizer
 
 Vectors = NDArray[np.float32]

@@ -2,14 +2,12 @@
 """What a checkpoint's files say about sentence embeddings, in the layout of the library sentence-transformers.
 
 Read here: `modules.json`, the folders of modules that it lists, `sentence_bert_config.json` and
-`config_sentence_transformers.json`. The library itself is not needed. How they are used: `sentence_embedding.py`.
+`config_sentence_transformers.json`. The library itself is not needed. What comes of it: `sentence_modules.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,7 @@ from distilbert.convert.raw import shown
 from distilbert.convert.weights import read_weights
 from distilbert.errors import ConfigError, FileError, WeightsError, describe
 from distilbert.files import parse_json, read_json, read_text
-
-POOLINGS = ("cls", "max", "mean", "mean_sqrt_len")  # in the order in which several are joined
+from distilbert.pipelines.sentence_modules import POOLINGS, Dense, SentenceModules
 
 _WIDEST = 2**16  # numbers in an embedding; far beyond any model
 _FLAGS = {
@@ -37,52 +34,6 @@ _FLAGS = {
 _NAMES = {"mean_sqrt_len_tokens": "mean_sqrt_len"}  # theirs: ours
 _ACTIVATIONS = {"torch.nn.modules.activation.Tanh": True, "torch.nn.modules.linear.Identity": False}
 _ORDER = re.compile(r"Transformer Pooling( Dropout| Dense)*( Normalize)?")
-
-
-@dataclass(frozen=True)
-class Dense:
-    """A linear layer after pooling: weight (O, I), bias (O,), and perhaps a tanh."""
-
-    weight: NDArray[np.float64]
-    bias: NDArray[np.float64]
-    has_tanh: bool
-
-    def __call__(self, vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(I,) to (O,)."""
-        result: NDArray[np.float64] = self.weight @ vector + self.bias
-        return np.tanh(result) if self.has_tanh else result
-
-
-@dataclass(frozen=True)
-class SentenceModules:
-    """How an encoder's hidden states become a sentence's embedding; by default their mean.
-
-    Attributes:
-        pooling: of `POOLINGS`; several are joined.
-        include_prompt: whether the tokens of a prompt are pooled too.
-        dense: layers after pooling.
-        normalize: whether embeddings get the length 1.
-        max_length: in tokens, where texts are cut; None for what the model takes.
-        lower_case: whether texts are put into lower case, whatever the tokenizer does.
-        prompts: by name, what comes before a text.
-        default_prompt: the name of the one that is used when none is named.
-    """
-
-    pooling: tuple[str, ...] = ("mean",)
-    include_prompt: bool = True
-    dense: tuple[Dense, ...] = ()
-    normalize: bool = False
-    max_length: int | None = None
-    lower_case: bool = False
-    prompts: dict[str, str] = field(default_factory=dict)
-    default_prompt: str | None = None
-
-    def problems(self, pooling: Sequence[str], width: int) -> list[str]:
-        """Why this pooling of hidden states of a width does not fit the dense layers."""
-        expected, found = self.dense[0].weight.shape[1] if self.dense else 0, len(pooling) * width
-        if not self.dense or found == expected:
-            return []
-        return [f"pooling: the dense layer takes {expected} numbers, {' and '.join(pooling)} gives {found}"]
 
 
 def read_modules(folder: Path, width: int) -> SentenceModules:

@@ -4,7 +4,8 @@
 Read beside `tf/inference.py` and `flax/inference.py`. Nothing is compiled: on a CPU each step is one kernel of oneDNN
 or PyTorch that takes any shape.
 
-Axes: N tokens of all sequences together, D dim, H heads, K head size, B sequences of one length T.
+Axes: N tokens of all sequences together, P of them whose vectors alone are wanted, D dim, H heads, K head size,
+B sequences of one length T.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 from distilbert.config import DistilBertConfig
 from distilbert.errors import InputError
 from distilbert.inference import fast_model
-from distilbert.inference.packing import Batch, Pack, flat_packs
+from distilbert.inference.packing import Batch, Pack, flat_packs, padded_places
 from distilbert.pt.attention import additive_mask
 from distilbert.pt.io import bounds, to_torch
 from distilbert.pt.kernels import Linear, linear
@@ -90,43 +91,44 @@ class TransformerBlock:
         self.lin2 = weights.linear(f"{name}.ffn.lin2")
         self.output_layer_norm = weights.norm(f"{name}.output_layer_norm")
 
-    def __call__(self, hidden: Tensor, blocks: Sequence[Block], mask: Tensor | None, first: Tensor | None) -> Tensor:
-        """From (N, D) to (N, D), or with `first` (B,) to the vectors of these tokens only: (B, D)."""
+    def __call__(self, hidden: Tensor, blocks: Sequence[Block], mask: Tensor | None, places: Tensor | None) -> Tensor:
+        """From (N, D) to (N, D), or with `places` (P,) to the vectors of these tokens only: (P, D)."""
         qkv = self.qkv_lin(hidden)  # (N, 3*H*K)
-        context = self.attend(qkv, blocks, mask, first is not None)  # (N or B, H*K)
-        hidden = hidden if first is None else hidden[first]  # (N or B, D)
-        hidden = self.sa_layer_norm(self.out_lin.added(context, hidden))  # (N or B, D)
-        expanded = self.lin1.activated(hidden, self.activation)  # (N or B, F)
-        return self.output_layer_norm(self.lin2.added(expanded, hidden))  # (N or B, D)
+        context = self.attend(qkv, blocks, mask, places)  # (N or P, H*K)
+        hidden = hidden if places is None else hidden[places]  # (N or P, D)
+        hidden = self.sa_layer_norm(self.out_lin.added(context, hidden))  # (N or P, D)
+        expanded = self.lin1.activated(hidden, self.activation)  # (N or P, F)
+        return self.output_layer_norm(self.lin2.added(expanded, hidden))  # (N or P, D)
 
-    def attend(self, qkv: Tensor, blocks: Sequence[Block], mask: Tensor | None, first_only: bool) -> Tensor:
-        """Each sequence looks at itself alone: (N, 3*H*K) -> (N, H*K)."""
+    def attend(self, qkv: Tensor, blocks: Sequence[Block], mask: Tensor | None, places: Tensor | None) -> Tensor:
+        """Each sequence looks at itself alone: (N, 3*H*K) -> (N or P, H*K)."""
         if mask is None and has_varlen(qkv):
-            return self.attend_varlen(qkv, blocks, first_only)
+            context = self.attend_varlen(qkv, blocks)  # (N, H*K)
+        else:
+            context = self.attend_blocks(qkv, blocks, mask)  # (N, H*K)
+        return context if places is None else context[places]
+
+    def attend_blocks(self, qkv: Tensor, blocks: Sequence[Block], mask: Tensor | None) -> Tensor:
+        """By a kernel that takes sequences of one length."""
         contexts = []
         start = 0
         for sequences, tokens in blocks:
             end = start + sequences * tokens
             split = qkv[start:end].view(sequences, tokens, 3, self.heads, self.head_dim)  # (B, T, 3, H, K)
             q, k, v = split.permute(2, 0, 3, 1, 4).unbind()  # (B, H, T, K)
-            q = q[:, :, :1] if first_only else q  # (B, H, T or 1, K)
-            context = F.scaled_dot_product_attention(q, k, v, mask)  # (B, H, T or 1, K)
+            context = F.scaled_dot_product_attention(q, k, v, mask)  # (B, H, T, K)
             contexts.append(context.transpose(1, 2).reshape(-1, self.heads * self.head_dim))
             start = end
         return contexts[0] if len(contexts) == 1 else torch.cat(contexts)
 
-    def attend_varlen(self, qkv: Tensor, blocks: Sequence[Block], first_only: bool) -> Tensor:
-        """As `attend`, for all sequences by one kernel of a GPU."""
+    def attend_varlen(self, qkv: Tensor, blocks: Sequence[Block]) -> Tensor:
+        """By a GPU's kernel that takes sequences of many lengths."""
         from torch.nn.attention.varlen import varlen_attn
 
         lengths = [block.tokens for block in blocks for _ in range(block.sequences)]
         starts = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device=qkv.device)  # (B + 1,)
         q, k, v = qkv.view(-1, 3, self.heads, self.head_dim).unbind(1)  # (N, H, K)
-        q_starts, q_longest = starts, max(lengths)
-        if first_only:
-            q = q[starts[:-1].long()]  # (B, H, K)
-            q_starts, q_longest = torch.arange(len(starts), dtype=torch.int32, device=qkv.device), 1
-        context: Any = varlen_attn(q, k, v, q_starts, starts, q_longest, max(lengths))  # (N or B, H, K)
+        context: Any = varlen_attn(q, k, v, starts, starts, max(lengths), max(lengths))  # (N, H, K)
         return context.flatten(1)  # type: ignore[no-any-return]
 
 
@@ -149,14 +151,14 @@ class Encoder:
         ]
 
     def __call__(
-        self, ids: Tensor, positions: Tensor, blocks: Sequence[Block], mask: Tensor | None, first: Tensor | None
+        self, ids: Tensor, positions: Tensor, blocks: Sequence[Block], mask: Tensor | None, places: Tensor | None
     ) -> Tensor:
-        """Token ids (N,) to vectors (N, D), or with `first` (B,) to those of these tokens only: (B, D)."""
+        """Token ids (N,) to vectors (N, D), or with `places` (P,) to those of these tokens only: (P, D)."""
         hidden = self.norm(F.embedding(ids, self.words) + F.embedding(positions, self.positions))  # (N, D)
         *before, last = self.layers
         for layer in before:
             hidden = layer(hidden, blocks, mask, None)  # (N, D)
-        return last(hidden, blocks, mask, first)  # (N or B, D)
+        return last(hidden, blocks, mask, places)  # (N or P, D)
 
 
 class Head:
@@ -180,9 +182,9 @@ class Head:
     def __call__(self, hidden: Tensor) -> tuple[Tensor, ...]:
         if self.task == "masked-lm":
             hidden = self.vocab_layer_norm(self.vocab_transform.activated(hidden, self.activation))
-            return (self.vocab_projector(hidden),)  # (N, V)
+            return (self.vocab_projector(hidden),)  # (N or P, V)
         if self.task in ("sequence-classification", "multiple-choice"):
-            return (self.classifier(self.pre_classifier.activated(hidden, "relu")),)  # (B, L)
+            return (self.classifier(self.pre_classifier.activated(hidden, "relu")),)  # (P, L)
         if self.task == "token-classification":
             return (self.classifier(hidden),)  # (N, L)
         if self.task == "question-answering":
@@ -231,33 +233,31 @@ class FastModel(fast_model.FastModel):
             part = slice(start, start + rows)
             mask = None if attention_mask is None else additive_mask(attention_mask[part], self.encoder.words.dtype)
             block = Block(len(input_ids[part]), length)
-            first = torch.arange(block.sequences, device=self.device) * length if self.first_only else None
-            fields = self.run_dense(input_ids[part].flatten(), position_ids[part].flatten(), [block], mask, first)
+            places = torch.arange(block.sequences, device=self.device) * length if self.first_only else None
+            fields = self.run_dense(input_ids[part].flatten(), position_ids[part].flatten(), [block], mask, places)
             parts.append([field if self.first_only else field.view(-1, length, *field.shape[1:]) for field in fields])
         return tuple(field[0] if len(field) == 1 else torch.cat(field) for field in zip(*parts, strict=True))
 
     @torch.no_grad()
     def packed(self, batch: Batch) -> tuple[np.ndarray[Any, Any], ...]:
         used, row = sum(batch.lengths), batch.input_ids.shape[1]
-        lengths, firsts = batch.lengths, batch.firsts
-        if used < row:  # free places at the end count as one more sequence
-            lengths, firsts = [*lengths, row - used], [*firsts, used]
+        lengths = [*batch.lengths, row - used] if used < row else batch.lengths  # what is free is one more sequence
         blocks = [Block(len(list(equal)), length) for length, equal in groupby(lengths)]
-        first = self.tensor(firsts) if self.first_only else None
         ids, positions = self.tensor(batch.input_ids[0]), self.tensor(batch.position_ids[0])
-        fields = self.compute(ids, positions, blocks, None, first)
-        return tuple((field if self.first_only else field[None]).cpu().numpy() for field in fields)
+        places = None if batch.places is None else self.tensor(padded_places(batch.places))
+        fields = self.compute(ids, positions, blocks, None, places)
+        return tuple(field.cpu().numpy() for field in fields)
 
     def packs(self, lengths: Sequence[int]) -> Iterator[Pack]:
         return flat_packs(lengths, self.tokens_per_pack)
 
     def compute(
-        self, ids: Tensor, positions: Tensor, blocks: Sequence[Block], mask: Tensor | None, first: Tensor | None
+        self, ids: Tensor, positions: Tensor, blocks: Sequence[Block], mask: Tensor | None, places: Tensor | None
     ) -> tuple[Tensor, ...]:
-        """The fields of the answer in float32 for packed tokens (N,)."""
+        """The fields of the answer in float32 for packed tokens (N,), or for those at `places` (P,)."""
         if mask is not None:
             mask = mask.clamp(min=torch.finfo(self.encoder.words.dtype).min).to(self.encoder.words.dtype)
-        fields = self.head(self.encoder(ids, positions, blocks, mask, first))
+        fields = self.head(self.encoder(ids, positions, blocks, mask, places))
         return tuple(field.float() for field in fields)
 
 

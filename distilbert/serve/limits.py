@@ -104,7 +104,7 @@ class Gate:
             raise ServeError(408, "timeout", f"the body did not come within {seconds:g} seconds", headers) from None
 
     def _check_key(self, scope: Scope) -> None:
-        if self.key is None or scope["path"] in self.open:
+        if self.key is None or scope["path"] in self.open or _is_page(scope):
             return
         given = _header(scope, b"authorization")
         if given is None or not secrets.compare_digest(given, self.key):
@@ -190,6 +190,12 @@ class _Answer:
         elif not message.get("more_body", False):
             self.is_complete = True
         await self._send(message)
+
+
+def _is_page(scope: Scope) -> bool:
+    """The page itself is open to all: a browser sends no key for it, and it holds no secret."""
+    is_read = scope["method"] in ("GET", "HEAD")
+    return is_read and (scope["path"] == "/" or scope["path"].startswith("/page/static/"))
 
 
 def _request_id(scope: Scope) -> str:

@@ -62,7 +62,7 @@ def serve(models: Models, settings: Settings, listening: socket.socket) -> None:
     app = create_app(models, settings)
     batcher: Batcher = app.state.batcher
     for served in models:
-        batcher.submit(served.pipe.fast.warm_up).result()  # on the thread that will work
+        batcher.submit(served.pipe.warm_up).result()  # on the thread that will work
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -24,7 +24,7 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all of this machine.")
     port: int = _setting(8000, "Port to listen on; 0 for any that is free.", 0, ("AIP_HTTP_PORT",))
-    api_key: str | None = _setting(None, "Bearer key that requests must have, except for health, ping and metrics.")
+    api_key: str | None = _setting(None, "Bearer key of requests; not for health, ping, metrics and the page.")
     max_body_bytes: int = _setting(2_000_000, "Bytes of a request's body (413).", 1)
     max_client_batch_size: int = _setting(32, "Inputs of a request (413).", 1)
     max_batch_tokens: int = _setting(16_384, "Tokens that go into the model at a time, and of one input (413).", 1)

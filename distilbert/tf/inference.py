@@ -35,7 +35,7 @@ _SIGNATURE = (
     tf.TensorSpec((None, None), tf.int32, "ids"),  # (R, L)
     tf.TensorSpec((None, None), tf.int32, "positions"),  # (R, L)
     tf.TensorSpec((None, 1, None, None), tf.float32, "mask"),  # (R, 1, 1 or L, L)
-    tf.TensorSpec((None, None), tf.int32, "first"),  # (R, S)
+    tf.TensorSpec((None, None), tf.int32, "places"),  # (R, S)
 )
 
 
@@ -96,22 +96,24 @@ class TransformerBlock:
         self.output_layer_norm = weights.norm(f"{name}.output_layer_norm")
 
     def __call__(
-        self, hidden: tf.Tensor, shape: tf.Tensor, mask: tf.Tensor, first: tf.Tensor | None, large: bool
+        self, hidden: tf.Tensor, shape: tf.Tensor, mask: tf.Tensor, places: tf.Tensor | None, large: bool
     ) -> tf.Tensor:
-        """From (N, D) to (N, D), or with `first` (R, S) to the vectors of these tokens only: (R*S, D)."""
+        """From (N, D) to (N, D), or with `places` (R, S) to the vectors of these tokens only: (R*S, D)."""
         qkv = self.qkv_lin(hidden)  # (N, 3*H*K)
-        context = self.attend(qkv, shape, mask, first)  # (N or R*S, H*K)
-        hidden = hidden if first is None else rows_of(hidden, shape, first)  # (N or R*S, D)
+        context = self.attend(qkv, shape, mask, places)  # (N or R*S, H*K)
+        hidden = hidden if places is None else rows_of(hidden, shape, places)  # (N or R*S, D)
         hidden = self.sa_layer_norm(self.out_lin.added(context, hidden), large)  # (N or R*S, D)
         expanded = self.lin1.activated(hidden, self.activation)  # (N or R*S, F)
         return self.output_layer_norm(self.lin2.added(expanded, hidden), large)  # (N or R*S, D)
 
-    def attend(self, qkv: tf.Tensor, shape: tf.Tensor, mask: tf.Tensor, first: tf.Tensor | None) -> tf.Tensor:
+    def attend(self, qkv: tf.Tensor, shape: tf.Tensor, mask: tf.Tensor, places: tf.Tensor | None) -> tf.Tensor:
         """Each token looks at those of its row that the mask leaves: (N, 3*H*K) -> (N or R*S, H*K)."""
         split = tf.reshape(qkv, (shape[0], shape[1], 3, self.heads, self.head_dim))  # (R, L, 3, H, K)
         q, k, v = tf.unstack(tf.transpose(split, (2, 0, 3, 1, 4)))  # (R, H, L, K)
-        if first is not None:
-            q, mask = (tf.gather(x, first, axis=2, batch_dims=1) for x in (q, mask))  # (R, H, S, K), (R, 1, S, L)
+        if places is not None:
+            q = tf.gather(q, places, axis=2, batch_dims=1)  # (R, H, S, K)
+            seen = tf.minimum(places, tf.shape(mask)[2] - 1)  # the mask of a batch is one for all tokens of a row
+            mask = tf.gather(mask, seen, axis=2, batch_dims=1)  # (R, 1, S, L)
         # In this order the compiler makes one kernel of the three steps.
         scores = tf.cast(tf.matmul(q, k, transpose_b=True), mask.dtype)  # (R, H, L or S, L)
         scores = scores * tf.constant(1 / math.sqrt(self.head_dim), mask.dtype) + mask  # (R, H, L or S, L)
@@ -133,9 +135,9 @@ class Encoder:
         ]
 
     def __call__(
-        self, ids: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor, first: tf.Tensor | None, large: bool
+        self, ids: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor, places: tf.Tensor | None, large: bool
     ) -> tf.Tensor:
-        """Token ids (R, L) to vectors (N, D), or with `first` (R, S) to those of these tokens only: (R*S, D)."""
+        """Token ids (R, L) to vectors (N, D), or with `places` (R, S) to those of these tokens only: (R*S, D)."""
         hidden = tf.gather(self.words, ids) + tf.gather(self.positions, positions)  # (R, L, D)
         hidden = self.norm(tf.reshape(hidden, (-1, hidden.shape[-1])), large)  # (N, D)
         # Half precision holds the smallest float32 only as minus infinity; float16 cannot even be added to it.
@@ -144,7 +146,7 @@ class Encoder:
         *before, last = self.layers
         for layer in before:
             hidden = layer(hidden, tf.shape(ids), mask, None, large)  # (N, D)
-        return last(hidden, tf.shape(ids), mask, first, large)  # (N or R*S, D)
+        return last(hidden, tf.shape(ids), mask, places, large)  # (N or R*S, D)
 
 
 class Head:
@@ -168,7 +170,7 @@ class Head:
     def __call__(self, hidden: tf.Tensor, large: bool) -> tuple[tf.Tensor, ...]:
         if self.task == "masked-lm":
             hidden = self.vocab_layer_norm(self.vocab_transform.activated(hidden, self.activation), large)
-            return (self.vocab_projector(hidden),)  # (N, V)
+            return (self.vocab_projector(hidden),)  # (R*S, V)
         if self.task in ("sequence-classification", "multiple-choice"):
             return (self.classifier(self.pre_classifier.activated(hidden, "relu")),)  # (R*S, labels)
         if self.task == "token-classification":
@@ -210,32 +212,31 @@ class FastModel(fast_model.FastModel):
         positions = np.broadcast_to(positions, ids.shape).astype(np.int32)  # (B, T)
         attended = np.ones(ids.shape) if attention_mask is None else attention_mask.numpy()  # (B, T)
         mask = np.where(attended == 0, MASKED, np.float32(0))[:, None, None]  # (B, 1, 1, T)
-        first = np.zeros((batch, 1), np.int32)  # (B, 1)
+        places = np.zeros((batch, 1), np.int32) if self.first_only else everywhere(ids)  # (B, 1 or T)
         rows = max(self.tokens_per_pack // length, 1)
         pieces = (slice(start, start + rows) for start in range(0, batch, rows))
-        parts = [self.compute(*(array[piece] for array in (ids, positions, mask, first))) for piece in pieces]
-        return tuple(field[0] if len(field) == 1 else tf.concat(field, 0) for field in zip(*parts, strict=True))
+        parts = [self.compute(*(array[piece] for array in (ids, positions, mask, places))) for piece in pieces]
+        fields = (field[0] if len(field) == 1 else tf.concat(field, 0) for field in zip(*parts, strict=True))
+        return tuple(tf.squeeze(field, 1) if self.first_only else field for field in fields)
 
     def packed(self, batch: Batch) -> tuple[Array, ...]:
         segments = batch.segments
         apart = segments[:, :, None] != segments[:, None]  # (R, L, L)
         mask = np.where(apart, MASKED, np.float32(0))[:, None]  # (R, 1, L, L)
-        rows, places = np.divmod(batch.firsts, segments.shape[1])
-        counts = np.bincount(rows, minlength=len(segments))
-        used = np.arange(counts.max()) < counts[:, None]  # (R, S)
-        first = np.zeros(used.shape, np.int32)  # (R, S)
-        first[used] = places
-        fields = self.compute(batch.input_ids, batch.position_ids, mask, first)
-        arrays = (field.numpy() for field in fields)
-        return tuple(array[used.ravel()] if self.first_only else array for array in arrays)
+        if batch.places is None:
+            fields = self.compute(batch.input_ids, batch.position_ids, mask, everywhere(segments))
+            return tuple(tf.reshape(field, (-1, *field.shape[2:])).numpy() for field in fields)
+        places, wanted = batch.places_in_rows()  # (R, S)
+        fields = self.compute(batch.input_ids, batch.position_ids, mask, places)
+        return tuple(field.numpy()[wanted] for field in fields)
 
     def packs(self, lengths: Sequence[int]) -> Iterator[Pack]:
         return row_packs(lengths, self.tokens_per_pack)
 
-    def compute(self, ids: Array, positions: Array, mask: Array, first: Array) -> tuple[tf.Tensor, ...]:
-        """The answer in float32 for ids (R, L), positions (R, L), mask (R, 1, 1 or L, L) and first (R, S)."""
+    def compute(self, ids: Array, positions: Array, mask: Array, places: Array) -> tuple[tf.Tensor, ...]:
+        """The answer in float32 for ids (R, L), positions (R, L), mask (R, 1, 1 or L, L) and places (R, S)."""
         graph = self.few if ids.size <= FEW_TOKENS else self.many
-        return graph(*map(tf.constant, (ids, positions, mask, first)))
+        return graph(*map(tf.constant, (ids, positions, mask, places)))
 
     @functools.cached_property
     def few(self) -> Any:
@@ -250,18 +251,23 @@ class FastModel(fast_model.FastModel):
     def compiled(self, large: bool) -> Any:
         """A graph that computes the fields of the answer, for many tokens or for few."""
 
-        def compute(ids: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor, first: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            first_tokens = first if self.first_only else None
-            fields = self.head(self.encoder(ids, positions, mask, first_tokens, large), large)
-            fields = tuple(tf.cast(field, tf.float32) for field in fields)
-            if self.first_only:
-                return fields  # (R*S, labels)
-            return tuple(tf.reshape(field, (*tf.unstack(tf.shape(ids)), *field.shape[1:])) for field in fields)
+        # One graph for all tokens and for some: beside the product with all words, to gather all costs nothing.
+        gathers = self.first_only or self.task == "masked-lm"
+
+        def compute(ids: tf.Tensor, positions: tf.Tensor, mask: tf.Tensor, places: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            fields = self.head(self.encoder(ids, positions, mask, places if gathers else None, large), large)
+            shape = tf.unstack(tf.shape(places if gathers else ids))  # R, S or L
+            return tuple(tf.reshape(tf.cast(field, tf.float32), (*shape, *field.shape[1:])) for field in fields)
 
         return tf.function(compute, input_signature=_SIGNATURE, autograph=False).get_concrete_function()
 
 
-def rows_of(hidden: tf.Tensor, shape: tf.Tensor, first: tf.Tensor) -> tf.Tensor:
-    """The vectors of the tokens at places `first` (R, S) of their rows: (N, D) -> (R*S, D)."""
-    places = first + tf.expand_dims(tf.range(shape[0]) * shape[1], 1)  # (R, S)
-    return tf.gather(hidden, tf.reshape(places, (-1,)))
+def everywhere(ids: Array) -> Array:
+    """Every token of each row as its place (R, L)."""
+    return np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
+
+
+def rows_of(hidden: tf.Tensor, shape: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """The vectors of the tokens at `places` (R, S) of their rows: (N, D) -> (R*S, D)."""
+    numbers = places + tf.expand_dims(tf.range(shape[0]) * shape[1], 1)  # (R, S)
+    return tf.gather(hidden, tf.reshape(numbers, (-1,)))

@@ -11,6 +11,7 @@ from distilbert.tokenizer.settings import has_surrogates
 from distilbert.tokenizer.vocabulary import SHOWN
 
 Row = Any  # a text (str, or a list of words), or a tuple of two texts
+Problem = tuple[int, str]  # of the row with this number
 
 
 def make_rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[list[Row], bool]:
@@ -64,24 +65,25 @@ def length_in_chars(text: Any) -> int:
     return len(text) if isinstance(text, str) else 0
 
 
-def row_problems(rows: Sequence[Row], is_split_into_words: bool) -> list[str]:
+def row_problems(rows: Sequence[Row], is_split_into_words: bool) -> list[Problem]:
     """What keeps rows from being encoded, the first few."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     for number, row in enumerate(rows):
         pair = is_pair(row, is_split_into_words)
         if isinstance(row, tuple) and not pair and not is_split_into_words:
-            problems.append(f"row {number}: expected a text or two of them, found {len(row)}")
+            problems.append((number, f"expected a text or two of them, found {len(row)}"))
         else:
             for text in row if pair else (row,):
-                problems += [f"row {number}: {found}" for found in _text_problems(text, is_split_into_words)]
+                problems += [(number, found) for found in _text_problems(text, is_split_into_words)]
         if len(problems) >= SHOWN:
             break
     return problems[:SHOWN]
 
 
-def refuse_rows(problems: Sequence[str]) -> TokenizerError:
-    """The error for rows that cannot be encoded."""
-    return TokenizerError(describe("text", problems))
+def refuse_rows(problems: Sequence[Problem], rows: Sequence[Row]) -> TokenizerError:
+    """The error for rows that cannot be encoded. A row alone goes without its number: its caller may have another."""
+    named = [found if len(rows) == 1 else f"row {number}: {found}" for number, found in problems]
+    return TokenizerError(describe("text", named))
 
 
 def _text_problems(text: Any, is_split_into_words: bool) -> list[str]:

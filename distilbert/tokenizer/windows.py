@@ -16,7 +16,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from distilbert.errors import TokenizerError
-from distilbert.tokenizer.call_inputs import Row, is_pair, length_in_chars, refuse_rows, row_problems
+from distilbert.tokenizer.call_inputs import Problem, Row, is_pair, length_in_chars, refuse_rows, row_problems
 from distilbert.tokenizer.call_options import CallOptions, check_room
 from distilbert.tokenizer.engine import Engine, Truncation
 
@@ -53,13 +53,13 @@ class RowEncoder:
         if not pairs:
             return self._batch(view, rows)
         if self.overflow:
-            self._check_windows({number: rows[number] for number in pairs})
+            self._check_windows(rows, pairs)
             return self._batch(view, rows)
-        long = {number: rows[number] for number in pairs if self._is_long(rows[number])}
+        long = [number for number in pairs if self._is_long(rows[number])]
         nothing = [] if self.is_split_into_words else ""
         encodings = self._batch(view, [nothing if number in long else row for number, row in enumerate(rows)])
-        for number, row in long.items():
-            encodings[number] = self._cut_pair(number, row)
+        for number in long:
+            encodings[number] = self._cut_pair(rows, number)
         return encodings
 
     def _truncation(self) -> Truncation:
@@ -88,17 +88,17 @@ class RowEncoder:
             if type(error) not in (TypeError, Exception):
                 raise
             problems = row_problems(rows, self.is_split_into_words) or self._truncation_problems(view, rows)
-            raise refuse_rows(problems or [str(error)]) from None
+            raise (refuse_rows(problems, rows) if problems else TokenizerError(f"text: {error}")) from None
         return encodings
 
-    def _truncation_problems(self, view: Tokenizer, rows: Sequence[Row]) -> list[str]:
+    def _truncation_problems(self, view: Tokenizer, rows: Sequence[Row]) -> list[Problem]:
         for number, row in enumerate(rows):
             try:
                 view.encode_batch([row], is_pretokenized=self.is_split_into_words)
             except Exception:
                 other = "second" if self.options.truncation == "only_first" else "first"
                 how = f"truncation={self.options.truncation!r} does not cut it; use True, or a larger max_length"
-                return [f"row {number}: the {other} text leaves no room in max_length {self._max_length}, and {how}"]
+                return [(number, f"the {other} text leaves no room in max_length {self._max_length}, and {how}")]
         return []
 
     def _is_long(self, row: Row) -> bool:
@@ -107,8 +107,8 @@ class RowEncoder:
         first, second = (length_in_chars(text) // half + 1 for text in row)
         return self.options.truncation == "longest_first" and first * second > MANY_WINDOWS
 
-    def _cut_pair(self, number: int, row: Row) -> Encoding:
-        first, second = self._texts(number, row)
+    def _cut_pair(self, rows: Sequence[Row], number: int) -> Encoding:
+        first, second = self._texts(rows, number)
         kept = self._kept(len(first), len(second))
         return self._view(None).post_process(
             _cut(first, kept[0], self.truncation_side),
@@ -116,10 +116,11 @@ class RowEncoder:
             add_special_tokens=self.add_special_tokens,
         )
 
-    def _texts(self, number: int, row: Row) -> list[Encoding]:
-        if problems := row_problems([row], self.is_split_into_words):
-            raise refuse_rows([problem.replace("row 0", f"row {number}", 1) for problem in problems])
-        return self._batch(self._view(None), list(row), add_special_tokens=False)
+    def _texts(self, rows: Sequence[Row], number: int) -> list[Encoding]:
+        """The two texts of a pair, each whole."""
+        if problems := row_problems([rows[number]], self.is_split_into_words):
+            raise refuse_rows([(number, found) for _, found in problems], rows)
+        return self._batch(self._view(None), list(rows[number]), add_special_tokens=False)
 
     def _kept(self, first: int, second: int) -> tuple[int, int]:
         """How many tokens of each text a window keeps, as the Rust library decides it."""
@@ -136,25 +137,25 @@ class RowEncoder:
             shorter, longer = room // 2, room // 2 + room % 2
         return (shorter, longer) if first <= second else (longer, shorter)
 
-    def _check_windows(self, pairs: dict[int, Row]) -> None:
+    def _check_windows(self, rows: Sequence[Row], pairs: Sequence[int]) -> None:
         """Refuse strides at which a window would not advance, and combinations of windows without bound."""
-        problems = []
-        for number, row in pairs.items():
-            if not self._is_suspect(row):
+        problems: list[Problem] = []
+        for number in pairs:
+            if not self._is_suspect(rows[number]):
                 continue
-            lengths = [len(encoding) for encoding in self._texts(number, row)]
+            lengths = [len(encoding) for encoding in self._texts(rows, number)]
             kept = self._kept(*lengths)
             counts = [
                 _window_count(length, window, self.options.stride) for length, window in zip(lengths, kept, strict=True)
             ]
             if 0 in counts:
                 window = kept[counts.index(0)]
-                problems.append(f"row {number}: stride {self.options.stride} in windows of {window} tokens")
+                problems.append((number, f"stride {self.options.stride} in windows of {window} tokens"))
             elif counts[0] * counts[1] > MOST_WINDOWS:
                 found = f"{counts[0]} and {counts[1]} windows of the two texts combine into {counts[0] * counts[1]:,}"
-                problems.append(f"row {number}: {found}; use truncation='only_first' or 'only_second'")
+                problems.append((number, f"{found}; use truncation='only_first' or 'only_second'"))
         if problems:
-            raise refuse_rows(problems[:5])
+            raise refuse_rows(problems[:5], rows)
 
     def _is_suspect(self, row: Row) -> bool:
         """Whether a row is worth counting its tokens: by its characters it could be one to refuse."""
