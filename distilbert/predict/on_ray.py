@@ -165,7 +165,8 @@ def fit(threads: int, rooms: Sequence[int]) -> tuple[int, int]:
 
 
 def _lost(error: Exception) -> BackendError:
-    reason = next(iter(str(error).strip().splitlines()), "no reason given")
+    lines = str(error).strip().splitlines() or ["no reason given"]
+    reason = " ... ".join(dict.fromkeys((lines[0], lines[-1])))
     return BackendError(
         f"Ray: {type(error).__name__}: {reason}\n"
         "  Shards that are finished are kept: the same command goes on from there, with Ray or without."
