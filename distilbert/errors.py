@@ -40,6 +40,10 @@ class HubError(DistilBertError, OSError):
     """A repository, revision or file could not be fetched from the hub or found in its cache."""
 
 
+class AnswerError(DistilBertError, ValueError):
+    """A model answered with NaN or infinity, of which no result can be made."""
+
+
 class QualityError(DistilBertError, ValueError):
     """A model in low precision answers worse than is allowed."""
 

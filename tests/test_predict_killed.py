@@ -45,7 +45,7 @@ def test_killed_five_times(tmp_path: Path, backend: str) -> None:
         assert not killed.exists()
         assert wanted <= done < ROWS // SHARD
     last = subprocess.run([*command, str(killed)], check=True, timeout=300, capture_output=True, text=True)
-    assert f"{done * SHARD:,} of them before" in last.stderr
+    assert f"({done * SHARD:,} of the input's were done before)" in last.stderr
     assert killed.read_bytes() == whole.read_bytes()
     rejects = [path.with_name(path.name + ".rejects.jsonl").read_bytes() for path in (whole, killed)]
     assert rejects[0] == rejects[1]

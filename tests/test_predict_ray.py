@@ -125,7 +125,7 @@ def test_what_is_begun_here_is_gone_on_with_there(nodes: Cluster, source: Path, 
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert parts(source, name) < 30
-        assert "of them before" in finish(start(source, name, *second))
+        assert "of the input's were done before" in finish(start(source, name, *second))
         assert written(source, name) == expected
 
 

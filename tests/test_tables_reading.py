@@ -225,3 +225,11 @@ def test_tsv_takes_quotes_as_they_stand_where_they_make_no_sense(tmp_path):
     csv = tmp_path / "glue.csv"
     csv.write_text(path.read_text().replace("\t", ","))
     assert [row.values is None for row in read_rows(csv)] == [True, False, True, True, False, True, False]
+
+
+def test_dates_beyond_the_calendar_spoil_their_row_only(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    column = arrow.array([0, 10**15, 0], arrow.timestamp("ms"))
+    parquet.write_table(arrow.table({"at": column}), tmp_path / "a.parquet")
+    assert [row.values is None for row in read_rows(tmp_path / "a.parquet")] == [False, True, False]

@@ -139,7 +139,7 @@ def _say_reject(reject: Reject) -> None:
 def _say_summary(summary: Summary, output: Path, seconds: float) -> None:
     fresh = summary.rows - summary.resumed
     rate = f", {fresh / seconds:,.0f} rows/s" if fresh and seconds else ""
-    resumed = f", {summary.resumed:,} of them before" if summary.resumed else ""
+    resumed = f" ({summary.resumed:,} of the input's were done before)" if summary.resumed else ""
     written = plural(summary.rows - summary.rejected, "row")
     typer.echo(f"{written} written to {output}{resumed}{rate}", err=True)
     if summary.rejected:

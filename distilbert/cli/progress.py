@@ -45,6 +45,7 @@ class RowBar:
 
     def __exit__(self, *error: object) -> None:
         if self._bar:
+            self._bar.update(self._task, completed=self._before + self._rows)
             self._bar.stop()
 
     def begin(self, total: int, done: int) -> None:
@@ -70,7 +71,8 @@ class RowBar:
         done = self._before + self._rows
         if self._total is None:
             return f"{done:,} rows, {rate:,.0f} rows/s"
-        left = time.strftime("%H:%M:%S", time.gmtime((self._total - done) / rate))
+        minutes, seconds = divmod(round((self._total - done) / rate), 60)
+        left = f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
         return f"{done:,} of {self._total:,} rows, {rate:,.0f} rows/s, {left} left"
 
 

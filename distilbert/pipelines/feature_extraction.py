@@ -44,6 +44,9 @@ class FeatureOptions(Options):
             return
         for name in given.keys() - set(TOKENIZE):
             yield f"tokenize_kwargs: {name}: unknown; expected {', '.join(TOKENIZE)}"
+        for name in ("add_special_tokens", "split_special_tokens"):
+            if not isinstance(given.get(name, False), bool):
+                yield f"tokenize_kwargs: {name}: expected True or False, found {given[name]!r}"
         if self.truncation is not None and "truncation" in given:
             yield "truncation: given twice, also in tokenize_kwargs"
         if not any(given.get("padding") is choice or given.get("padding") == choice for choice in PADDINGS):

@@ -62,23 +62,23 @@ def is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
-def chunks(items: Iterable[Any], most: int, characters: int) -> Iterator[list[Any]]:
+def chunks(items: Iterable[Any], most: int, most_characters: int) -> Iterator[list[Any]]:
     """A stream in lists of at most so many items, which end where they have so many characters."""
     chunk: list[Any] = []
     size = 0
     for item in items:
         chunk.append(item)
-        size += _characters(item)
-        if len(chunk) == most or size >= characters:
+        size += characters(item)
+        if len(chunk) == most or size >= most_characters:
             yield chunk
             chunk, size = [], 0
     if chunk:
         yield chunk
 
 
-def _characters(item: Any, depth: int = 3) -> int:
-    """Of the texts in an item: itself, its fields, and lists in these."""
+def characters(item: Any, depth: int = 3) -> int:
+    """How many the texts in an item have: itself, its fields, and lists in these."""
     if isinstance(item, str):
         return len(item)
     parts = item.values() if isinstance(item, Mapping) else item if isinstance(item, list | tuple) else ()
-    return sum(_characters(part, depth - 1) for part in parts) if depth else 0
+    return sum(characters(part, depth - 1) for part in parts) if depth else 0

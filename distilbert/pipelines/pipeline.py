@@ -14,13 +14,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from distilbert import spec
 from distilbert.config import DistilBertConfig
-from distilbert.errors import DistilBertError, InputError, describe
+from distilbert.errors import AnswerError, DistilBertError, InputError, describe
 from distilbert.inference.fast_model import FastModel
 from distilbert.inference.streaming import windows
 from distilbert.outputs import ModelOutput
-from distilbert.pipelines.inputs import Pair, chunks, is_count
+from distilbert.pipelines.inputs import Pair, characters, chunks, is_count
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.tokenizer.call_options import TRUNCATIONS
 
@@ -70,8 +72,8 @@ class Job:
 
     @property
     def tokens(self) -> int:
-        """What the model has to read; an error counts as one token, so that a list of them is bounded too."""
-        return self.encoded.tokens if isinstance(self.encoded, Encoded) else 1
+        """What the model has to read; an error counts as if it had, so that its item is not kept for nothing."""
+        return self.encoded.tokens if isinstance(self.encoded, Encoded) else 1 + characters(self.item) // 4
 
     @property
     def answers(self) -> int:
@@ -220,11 +222,14 @@ class Pipeline(ABC):
         """Items ready for the model. Each goes its own way from here: jobs of several calls may be answered together.
 
         Args:
-            items: as the task's calls take them.
+            items: as the task's calls take them; an error in the place of one stays what it is.
             options: what `check` gave.
         """
+        if any(isinstance(item, DistilBertError) for item in items):
+            sound = iter(self.prepare([item for item in items if not isinstance(item, DistilBertError)], options))
+            return [Job(item, item, options) if isinstance(item, DistilBertError) else next(sound) for item in items]
         try:
-            encoded = self.encode(items, options)
+            encoded = self.encode(items, options) if items else []
         except DistilBertError as error:
             if len(items) <= 1:
                 return [Job(item, error, options) for item in items]
@@ -233,14 +238,17 @@ class Pipeline(ABC):
         return [Job(item, found, options) for item, found in zip(items, encoded, strict=True)]
 
     def answer(self, jobs: Sequence[Job]) -> Iterator[Any]:
-        """The result of each job, in their order; of one that could not be prepared its error."""
+        """The result of each job, in their order; its error where it has none.
+
+        That is the one with which it could not be prepared, or AnswerError where the model answered with NaN.
+        """
         encoded = [job.encoded for job in jobs if isinstance(job.encoded, Encoded)]
         places = [chosen for found in encoded for chosen in found.places or ()]
         answers = self.fast.run((ids for found in encoded for ids in found.sequences), places or None)
         for job in jobs:
             if isinstance(job.encoded, Encoded):
                 found = list(islice(answers, len(job.encoded.sequences)))
-                yield self.decode(job.item, job.encoded.context, found, job.options)
+                yield self._result(job.item, job.encoded, found, job.options)
             else:
                 yield job.encoded
 
@@ -313,9 +321,17 @@ class Pipeline(ABC):
 
     # Used above.
 
+    def _result(self, item: Any, encoded: Encoded, answers: Sequence[ModelOutput], options: Any) -> Any:
+        if all(np.isfinite(numbers).all() for answer in answers for numbers in answer.values()):
+            return self.decode(item, encoded.context, answers, options)
+        return AnswerError("the model's answer has numbers that are not finite (NaN or infinity)")
+
     def _results(self, items: Iterable[Any], options: Any, keep_errors: bool) -> Iterator[Any]:
-        for window in windows(self._jobs(items, options, keep_errors), self.fast):
-            yield from self.answer(window)
+        jobs = windows(self._jobs(items, options, keep_errors), self.fast)
+        for number, result in enumerate(result for window in jobs for result in self.answer(window)):
+            if isinstance(result, DistilBertError) and not keep_errors:
+                raise AnswerError(f"input {number}: {result}")
+            yield result
 
     def _jobs(self, items: Iterable[Any], options: Any, keep_errors: bool) -> Iterator[Job]:
         jobs = (job for chunk in chunks(items, CHUNK, CHARACTERS) for job in self.prepare(chunk, options))

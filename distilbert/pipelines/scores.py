@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 
+_TINY = 1e-12  # a shorter vector is divided by this instead of by its length
+
 
 def softmax(logits: NDArray[Any]) -> Numbers:
     """Along the last axis."""
@@ -30,6 +32,13 @@ def sigmoid(logits: NDArray[Any]) -> Numbers:
 def unchanged(logits: NDArray[Any]) -> Numbers:
     """As they are."""
     return logits.astype(np.float64)
+
+
+def unit(vectors: NDArray[Any]) -> Numbers:
+    """Vectors (..., D) of length 1, but those of zeros."""
+    wide = vectors.astype(np.float64)
+    directions: Numbers = wide / np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), _TINY)
+    return directions
 
 
 def largest(scores: Numbers, count: int | None) -> list[int]:

@@ -19,14 +19,12 @@ from distilbert.inference.fast_model import FastModel
 from distilbert.outputs import ModelOutput
 from distilbert.pipelines.inputs import as_list, as_text
 from distilbert.pipelines.pipeline import Encoded, Options, Pipeline
-from distilbert.pipelines.scores import Numbers
+from distilbert.pipelines.scores import Numbers, unit
 from distilbert.pipelines.sentence_modules import POOLINGS
 from distilbert.pipelines.sentence_transformers import read_modules
 from distilbert.tokenizer import DistilBertTokenizer
 
 Vectors = NDArray[np.float32]
-
-_TINY = 1e-12  # a shorter vector is divided by this instead of by its length
 
 # From hidden states (T, D) to (D,).
 _POOL: dict[str, Callable[[Numbers], Numbers]] = {
@@ -164,16 +162,23 @@ class SentenceEmbedding(Pipeline):
         return [Encoded([ids], min(skipped, len(ids) - 1)) for ids in rows]
 
     def decode(self, item: Any, context: int, answers: Sequence[ModelOutput], options: EmbeddingOptions) -> Vectors:
-        hidden = answers[0].last_hidden_state[context:].astype(np.float64)
-        vector = np.concatenate([_POOL[name](hidden) for name in self._poolings(options)])
+        hidden = answers[0].last_hidden_state.astype(np.float64)
+        without_prompt = hidden[context:]
+        # [CLS] stands for the whole text, prompt and all: so in sentence-transformers.
+        poolings = self._poolings(options)
+        vector = np.concatenate([_POOL[name](hidden if name == "cls" else without_prompt) for name in poolings])
         for layer in self.modules.dense:
             vector = layer(vector)
         normalize = self.modules.normalize if options.normalize is None else options.normalize
-        return (_unit(vector) if normalize else vector).astype(np.float32)
+        return (unit(vector) if normalize else vector).astype(np.float32)
 
     def _ids(self, texts: list[str], options: EmbeddingOptions, length: int | None) -> list[list[int]]:
         texts = [text.lower() for text in texts] if self.modules.lower_case else texts
-        return self.ids([(text, None) for text in texts], options.truncation, length)
+        rows = self.ids([(text, None) for text in texts], options.truncation, length)
+        longest = max(map(len, rows), default=0)
+        if length is not None and longest > length:
+            raise InputError(f"text: has {longest} tokens, the checkpoint is for {length}; use truncation=True")
+        return rows
 
     def _prompt(self, options: EmbeddingOptions) -> str:
         if options.prompt is not None:
@@ -199,10 +204,4 @@ class SentenceEmbedding(Pipeline):
         if found.dtype.kind not in "iuf" or found.ndim not in (1, 2):
             kind = f"{type(value).__name__} of shape {found.shape} and type {found.dtype}"
             raise InputError(f"similarity: {name}: expected texts or vectors (N, D); found {kind}")
-        return _unit(np.atleast_2d(found).astype(np.float64))
-
-
-def _unit(vectors: Numbers) -> Numbers:
-    """Vectors (..., D) of length 1, but those of zeros."""
-    unit: Numbers = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), _TINY)
-    return unit
+        return unit(np.atleast_2d(found).astype(np.float64))

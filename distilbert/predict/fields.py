@@ -86,7 +86,7 @@ def choose_columns(task: str, given: Sequence[str], present: Sequence[str] | Non
     for name in fields.needed:
         chosen.setdefault(name, (name,))
     for name in fields.optional:
-        if present is not None and name in present:
+        if present is None or name in present:
             chosen.setdefault(name, (name,))
     if present is not None and not problems:
         problems += _absent(chosen, present)

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from distilbert.pipelines import Pipeline, pipeline
 from distilbert.pipelines.registry import find
 from distilbert.predict.fields import Columns, Results, choose_columns, results_of
 from distilbert.tables import find_inputs, format_of, read_columns, read_kinds
-from distilbert.tables.formats import STANDARD
+from distilbert.tables.formats import STANDARD, TEXT_FORMATS
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,16 @@ class Job:
         """Load the model."""
         return pipeline(self.task, self.model, backend=self.backend, dtype=self.dtype, **self.options)
 
+    def _versions(self) -> dict[str, str]:
+        columnar = {self.input_format, self.output_format} - set(TEXT_FORMATS)
+        names = ["tokenizers", "numpy", *(["pyarrow"] if columnar else [])]
+        framework = backends.BACKENDS[self.backend].versions
+        return {"distilbert": __version__, **framework, **{name: version(name) for name in names}}
+
     def fingerprint(self) -> dict[str, Any]:
         """All that the bytes of the output depend on; two runs with the same one write the same."""
         return {
-            "distilbert": __version__,
+            "versions": self._versions(),
             "task": self.task,
             "model": _digest(self.model),
             "backend": self.backend,
@@ -129,6 +137,7 @@ def make_job(
     if shard_rows < 1:
         raise InputError(f"shard_rows: expected at least 1, found {shard_rows}")
     parsed = kind.parse(kind.options_class(), options)
+    _check_options(options)
     files = find_inputs([Path(name) for name in inputs], input_format)
     found = {format_of(path, input_format) for path in files}
     if len(found) > 1:
@@ -157,6 +166,17 @@ def make_job(
     )
 
 
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Raise InputError for options that make no sense in a table, or cannot be written down."""
+    problems = ["return_tensors: a table holds no tensors"] if options.get("return_tensors") else []
+    try:
+        json.dumps(options)
+    except (TypeError, ValueError) as error:
+        problems.append(f"expected what JSON has too, as lists for sets ({error})")
+    if problems:
+        raise InputError(describe("options", problems))
+
+
 def _check_apart(files: Sequence[Path], output: Path) -> None:
     """Raise InputError if a file that is read would be replaced."""
     written = {path.resolve() for path in (output, rejects_of(output))}
@@ -170,13 +190,14 @@ def _schema(
     """The columns of the output."""
     if files[0] == STANDARD and source == "jsonl" and target != "jsonl" and keep is None:
         raise InputError("standard input does not say which columns there are; name those to keep, or write JSON Lines")
+    kinds: Mapping[str, str] | None
     if files[0] == STANDARD:
         kinds = None if keep is None else dict.fromkeys(keep, "string" if source != "jsonl" else "json")
     else:
-        kinds = read_kinds(files[0], source)
-    if kinds is not None and keep is not None:
-        _check_keep(keep, kinds, declared=source != "jsonl")
-        kinds = {name: kinds.get(name, "json") for name in keep}
+        kinds = read_kinds(files[0], source, keep)
+        if keep is not None:
+            _check_keep(keep, read_columns(files[0], source))
+            kinds = {name: kinds.get(name, "json") for name in keep}
     if twice := [name for name in results if name in (kinds or ())]:
         raise InputError(
             f"output: would have two columns {', '.join(map(repr, twice))}, of the input and of the results; "
@@ -187,9 +208,13 @@ def _schema(
     return {**kinds, **results}
 
 
-def _check_keep(keep: Sequence[str], kinds: Mapping[str, str], declared: bool) -> None:
-    absent = [f"keep: no column {name!r}; found {', '.join(map(repr, kinds))}" for name in keep if name not in kinds]
-    if declared and absent:
+def _check_keep(keep: Sequence[str], present: Sequence[str] | None) -> None:
+    if present is None:  # each row has its own
+        return
+    absent = [
+        f"keep: no column {name!r}; found {', '.join(map(repr, present))}" for name in keep if name not in present
+    ]
+    if absent:
         raise InputError(describe("output", absent))
 
 

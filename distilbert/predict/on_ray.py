@@ -99,7 +99,6 @@ class Actor:
         return {"rows": [len(shard)], **{name: [value] for name, value in (self.failure or _NO_FAILURE).items()}}
 
     def _work(self, shard: Shard) -> None:
-        self.place.check(self.fingerprint)  # a node that was cut off must not write into a later run
         if self.place.done([shard]):
             return
         begun = self.place.folder / f"begun-{self.run}-{shard.number:06d}"
@@ -108,8 +107,12 @@ class Actor:
             if stream.tell() > _TRIES:
                 place = f"{shard.file}: rows {shard.start} to {shard.stop - 1}"
                 raise BackendError(f"{place}: the process that works on them has died {_TRIES} times (memory?)")
-        work_shard(self.worker, self.place, shard, self.reader.rows(shard))
-        begun.unlink()
+        work_shard(self.worker, self.place, shard, self.reader.rows(shard), self._confirm)
+        begun.unlink(missing_ok=True)  # a node that was thought dead may have finished the shard first
+
+    def _confirm(self) -> None:
+        """A node that was cut off must not write into a later run."""
+        self.place.check(self.fingerprint)
 
 
 _NO_FAILURE = {"kind": "", "message": "", "trace": ""}

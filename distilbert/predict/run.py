@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,7 +42,7 @@ class Progress(Protocol):
         """There are `total` rows, of which an earlier run has done some."""
 
     def advance(self) -> None:
-        """One more row is done."""
+        """One more row is read; it is done when the rows that go through the model with it are."""
 
 
 class Silence:
@@ -88,8 +89,8 @@ def _run_shards(job: Job, overwrite: bool, progress: Progress, distribute: Distr
     place = Workplace(job.output, job.output_format, job.schema)
     with place.held(job.fingerprint(), overwrite):
         shards = cut(job)
-        done = place.done(shards)
-        left = [shard for shard in shards if shard not in set(done)]
+        done = set(place.done(shards))
+        left = [shard for shard in shards if shard not in done]
         total, resumed = sum(map(len, shards)), sum(map(len, done))
         progress.begin(total, resumed)
         if left:
@@ -105,10 +106,21 @@ def work_here(job: Job, place: Workplace, shards: list[Shard], progress: Progres
         work_shard(worker, place, shard, _counted(reader.rows(shard), progress))
 
 
-def work_shard(worker: Worker, place: Workplace, shard: Shard, rows: Iterator[Row]) -> None:
-    """Work off one shard."""
-    rejects: list[Reject] = []
-    place.write(shard, worker.results(shard.file, rows, rejects.append), rejects)
+def work_shard(
+    worker: Worker, place: Workplace, shard: Shard, rows: Iterator[Row], confirm: Callable[[], None] = lambda: None
+) -> None:
+    """Work off one shard; `confirm` as in `Workplace.write`."""
+
+    def whole() -> Iterator[Row]:
+        count = 0
+        for row in rows:
+            count += 1
+            yield row
+        if count != len(shard):
+            found = f"found {count} rows from {shard.start} on, expected {len(shard)}"
+            raise FileError(f"{shard.file}: has changed since the run began: {found}; begin again with --overwrite")
+
+    place.write(shard, lambda set_aside: worker.results(shard.file, whole(), set_aside), confirm)
 
 
 def _run_stream(job: Job, overwrite: bool, progress: Progress, set_aside: Callable[[Reject], None]) -> Summary:
@@ -131,8 +143,12 @@ def _run_stream(job: Job, overwrite: bool, progress: Progress, set_aside: Callab
             counts["rows"] += 1
             yield row
 
+    rows = results()
+    first = next(rows, None)
     columns = None if job.schema is None else list(job.schema)
-    write_rows(job.output, job.output_format, results(), columns, schema=job.schema)
+    if first is None and columns is None and job.output_format != "jsonl":
+        columns = [job.prefix + name for name in job.results.columns]  # all that is known of a table without rows
+    write_rows(job.output, job.output_format, chain([] if first is None else [first], rows), columns, schema=job.schema)
     return Summary(counts["rows"], 0, counts["rejected"], None)
 
 

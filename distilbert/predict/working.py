@@ -3,13 +3,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from distilbert.errors import DistilBertError, InputError
 from distilbert.pipelines import Pipeline
@@ -44,25 +41,22 @@ class Worker:
         self._results = job.results
         self._check = RowCheck(job.output_format, job.schema)
 
-    def results(self, file: Path, rows: Iterable[Row], set_aside: Callable[[Reject], None]) -> Iterator[dict[str, Any]]:
+    def results(
+        self, file: Path, rows: Iterable[Row], set_aside: Callable[[Reject], object]
+    ) -> Iterator[dict[str, Any]]:
         """The output's row for each row that has a result, in order.
 
         Args:
             file: where the rows are from.
             rows: good and bad ones.
-            set_aside: gets every other row.
+            set_aside: gets every other row, in order too.
         """
         waiting: deque[Row] = deque()
 
         def items() -> Iterator[Any]:
             for row in rows:
-                try:
-                    item = self._item(row)
-                except DistilBertError as error:
-                    set_aside(Reject(str(file), row.number, str(error), row.values))
-                else:
-                    waiting.append(row)
-                    yield item
+                waiting.append(row)
+                yield self._item(row)
 
         for result in self.pipe.stream(items(), keep_errors=True):
             row = waiting.popleft()
@@ -73,17 +67,19 @@ class Worker:
                 set_aside(Reject(str(file), row.number, problem, row.values))
 
     def _item(self, row: Row) -> Any:
+        """The row as the pipeline takes it, or the error that says why it cannot be one."""
         if row.values is None:
-            raise InputError(row.problem)
-        return read_item(self.job.task, self.job.reads, row.values)
+            return InputError(row.problem)
+        try:
+            return read_item(self.job.task, self.job.reads, row.values)
+        except InputError as error:
+            return error
 
     def _written(self, row: Row, result: Any) -> tuple[dict[str, Any], str | None]:
         """The output's row, and what is wrong with it."""
         if isinstance(result, DistilBertError):
             return {}, str(result)
         found = {self.job.prefix + name: value for name, value in self._results.values(result).items()}
-        if not _is_finite(found):
-            return {}, "the model's answer is not a number (NaN)"
         values = row.values or {}
         if self.job.keep is not None:
             values = {name: values[name] for name in self.job.keep if name in values}
@@ -91,13 +87,3 @@ class Worker:
             return {}, f"has columns that the results are called: {', '.join(map(repr, sorted(twice)))}"
         written = {**values, **found}
         return written, self._check.problem(written)
-
-
-def _is_finite(value: Any) -> bool:
-    """Whether all numbers in it are."""
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, np.ndarray):
-        return bool(np.isfinite(value).all())
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
-    return all(map(_is_finite, parts))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,10 @@ from distilbert.predict.job import rejects_of
 from distilbert.predict.shards import Shard
 from distilbert.predict.working import Reject
 from distilbert.tables import count_rows, join_files, write_rows
+from distilbert.tables.streams import open_writer
 from distilbert.tables.values import json_text
+
+Results = Callable[[Callable[[Reject], object]], Iterable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -95,20 +98,21 @@ class Workplace:
         """Those that are finished."""
         return [shard for shard in shards if self._part(shard).exists()]
 
-    def write(self, shard: Shard, rows: Iterable[Mapping[str, Any]], rejects: list[Reject]) -> None:
+    def write(self, shard: Shard, results: Results, confirm: Callable[[], None] = lambda: None) -> None:
         """Take in a shard, which is done with this.
 
         Args:
             shard: which one.
-            rows: of the output.
-            rejects: is complete only when all rows have been taken.
+            results: given what takes rows that are set aside, yields the rows of the output.
+            confirm: is called when all is written, before the shard counts as done; may raise.
         """
         columns = None if self.schema is None else list(self.schema)
         part = self._part(shard)
         staged = part.with_name(f".{secrets.token_hex(4)}-{part.name}")  # two machines may be at the same shard
-        write_rows(staged, self.format, rows, columns, schema=self.schema)
-        rejects.sort(key=lambda reject: reject.row)
-        write_rows(self._rejects(shard), "jsonl", map(_plain, rejects))
+        with open_writer(self._rejects(shard)) as aside:
+            rows = results(lambda reject: aside.write(_line(reject)))
+            write_rows(staged, self.format, rows, columns, schema=self.schema)
+        confirm()
         staged.replace(part)
 
     def finish(self, shards: list[Shard]) -> int:
@@ -151,14 +155,12 @@ class Workplace:
         return self.folder / f"rejects-{shard.number:06d}.jsonl"
 
 
-def _plain(reject: Reject) -> dict[str, Any]:
-    """As JSON takes it; without values that it does not."""
-    values = reject.values
+def _line(reject: Reject) -> bytes:
+    """As a line of JSON; without values that JSON does not take."""
     try:
-        json_text(values).encode()
+        return f"{json_text(reject._asdict())}\n".encode()
     except (ValueError, TypeError, RecursionError):
-        values = None
-    return {**reject._asdict(), "values": values}
+        return f"{json_text(reject._replace(values=None)._asdict())}\n".encode()
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:

@@ -154,7 +154,7 @@ def _plain(column: Any, name: str, problems: dict[int, str]) -> list[Any]:
     """A column as Python values; one that cannot be had is None and its place goes into `problems`."""
     try:
         return list(column.to_pylist())
-    except ValueError:
+    except (ValueError, OverflowError):
         return [_plain_value(value, name, place, problems) for place, value in enumerate(column)]
 
 
@@ -163,6 +163,6 @@ def _plain_value(value: Any, name: str, place: int, problems: dict[int, str]) ->
         return value.as_py()
     except UnicodeDecodeError as error:
         problems.setdefault(place, f"column {name!r}: not UTF-8 (byte {error.object[error.start]:#04x})")
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         problems.setdefault(place, f"column {name!r}: {error}")
     return None

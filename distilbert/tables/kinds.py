@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,38 @@ from distilbert.tables.values import kind_of
 SAMPLE_ROWS = 1000
 
 
-def read_kinds(path: str | Path, format: str | None = None, *, limit: int = ROW_LIMIT) -> dict[str, str]:
+def read_kinds(
+    path: str | Path, format: str | None = None, columns: Sequence[str] | None = None, *, limit: int = ROW_LIMIT
+) -> dict[str, str]:
     """Column name to kind, as the schema of `write_rows` has it.
 
     CSV and TSV hold text. Parquet and Arrow declare their types. Of JSON Lines the first 1,000 rows decide, and columns
     of mixed values are of the kind "json".
 
+    Args:
+        path: the file.
+        format: by the suffix when None.
+        columns: those that are wanted, if they are there; all when None.
+        limit: bytes, at the most, of a row of a text format.
+
     Raises:
-        FileError: the file cannot be read, or holds bytes, which no format here has a text form for.
+        FileError: the file cannot be read, or a column holds bytes, which no format here has a text form for.
     """
     path, found = Path(path), format_of(path, format)
-    if found in DELIMITERS:
-        return dict.fromkeys(read_columns(path, found) or (), "string")
-    if found == "jsonl":
-        return _sampled(path, limit)
-    with open_source(path, found) as source:
-        kinds = {field.name: _declared(field.type) for field in source.schema}
-    problems = [f"column {name!r} holds bytes, expected text or numbers" for name, kind in kinds.items() if not kind]
-    if problems:
+    kinds = _kinds(path, found, limit)
+    wanted = {name: kind for name, kind in kinds.items() if columns is None or name in columns}
+    if problems := [f"column {name!r}: holds bytes, expected text or numbers" for name in wanted if not wanted[name]]:
         raise FileError(describe(str(path), problems))
-    return kinds
+    return wanted
+
+
+def _kinds(path: Path, format: str, limit: int) -> dict[str, str]:
+    if format in DELIMITERS:
+        return dict.fromkeys(read_columns(path, format) or (), "string")
+    if format == "jsonl":
+        return _sampled(path, limit)
+    with open_source(path, format) as source:
+        return {field.name: _declared(field.type) for field in source.schema}
 
 
 def _sampled(path: Path, limit: int) -> dict[str, str]:

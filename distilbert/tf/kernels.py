@@ -38,6 +38,8 @@ class Linear(ABC):
         x = self(x)
         if activation in _FUSED and x.dtype in _FUSED_DTYPES:
             return tf.nn.gelu(x, approximate=False)
+        if activation == "relu":  # the compiler would hand `tf.nn.relu` to oneDNN, which makes 0 of NaN
+            return tf.maximum(x, 0)
         return ACTIVATIONS[activation](x)
 
     def added(self, x: tf.Tensor, residual: tf.Tensor) -> tf.Tensor:
