@@ -12,15 +12,17 @@ from fastapi import FastAPI
 from distilbert.serve import errors
 from distilbert.serve.models import Models, Served
 from distilbert.serve.page import router
+from distilbert.serve.page.turns import Turns
+from distilbert.serve.settings import Settings
 
 
 class Client:
     """Asks one thing at a time."""
 
-    def __init__(self, *models: Served) -> None:
+    def __init__(self, *models: Served, settings: Settings | None = None) -> None:
         self._app = FastAPI()
         errors.install(self._app)
-        self._app.include_router(router(Models(models)))
+        self._app.include_router(router(Models(models), settings or Settings(), Turns()))
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return asyncio.run(self._ask("GET", path, options))

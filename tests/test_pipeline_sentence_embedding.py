@@ -186,6 +186,8 @@ def test_length_and_case_of_the_files(plain: SentenceEmbedding, tmp_path: Path) 
     assert np.allclose(pipe(long), plain(long, max_length=6), atol=BOUND)
     assert np.allclose(pipe(long, max_length=8), plain(long, max_length=8), atol=BOUND)
     assert not np.allclose(pipe(long), plain(long), atol=0.01)
+    with pytest.raises(InputError, match="9 tokens, the checkpoint is for 6; use truncation=True"):
+        pipe(long, truncation=False)
     assert np.allclose(pipe("[MASK]"), plain("[mask]"), atol=BOUND)
     assert not np.allclose(plain("[MASK]"), plain("[mask]"), atol=0.01)
     with pytest.raises(InputError, match="62 tokens, the model takes 48; use truncation=True"):

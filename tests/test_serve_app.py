@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import math
+import re
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,10 +29,14 @@ from distilbert.serve.models import Models, Served, UnknownModel, load, parse
 from distilbert.serve.settings import Settings
 
 from .pipeline_samples import AWKWARD
-from .serve_samples import OWN_TASK, assert_error, get, post, write
+from .serve_samples import OWN_TASK, ask, assert_error, get, post, write
 
 pytestmark = pytest.mark.skipif(not installed(), reason="no framework is installed")
 
+MODULES = [  # of a checkpoint of sentence-transformers
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+]
 TEXT = "a warm, funny and beautifully acted film."
 OTHER = "two hours of boredom."
 QUESTION = {"question": "what is funny?", "context": f"{TEXT} {OTHER}"}
@@ -135,8 +143,11 @@ def test_openai_embeddings(app, models):
 def test_tei_embeddings(app, models):
     pipe = models.find("sentence-embedding")
     assert close(post(app, "/embed", {"inputs": TEXT}).json(), pipe([TEXT], normalize=True).tolist())
-    found = post(app, "/embed", {"inputs": [TEXT, OTHER], "normalize": False, "dimensions": 32}).json()
-    assert np.allclose(np.linalg.norm(found, axis=1), 1)  # a shortened vector is a unit vector, as OpenAI's
+    vectors = pipe([TEXT, OTHER], normalize=False)[:, :10]
+    found = post(app, "/embed", {"inputs": [TEXT, OTHER], "normalize": False, "dimensions": 10}).json()
+    assert close(found, vectors.tolist())
+    found = post(app, "/embed", {"inputs": [TEXT, OTHER], "dimensions": 10}).json()
+    assert close(found, (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).tolist())
     assert close(post(app, "/embed", {"inputs": [OTHER], "normalize": False}).json(), pipe([OTHER]).tolist())
     long = f"{TEXT} " * 20
     assert close(post(app, "/embed", {"inputs": long, "truncate": True}).json(), pipe([long], normalize=True).tolist())
@@ -203,6 +214,45 @@ def test_sagemaker_and_vertex(app, models):
     assert close(post(app, "/vertex", body).json(), {"predictions": 2 * [filled.json()]})
     one = post(app, "/vertex", {"instances": [TEXT], "model": "sequence-classification"}).json()
     assert close(one, {"predictions": [models.find("text-classification")(TEXT)[0]]})
+
+
+def test_vertex_may_name_a_route_that_is_also_of_others(models):
+    app = create_app(models, Settings(predict_route="/predict", health_route="/health"))
+    body = {"instances": [INPUTS["fill-mask"], {"inputs": INPUTS["fill-mask"]}], "parameters": {"top_k": 1}}
+    expected = as_json(models.default.pipe(INPUTS["fill-mask"], top_k=1))
+    assert close(post(app, "/predict", body).json(), {"predictions": [expected, expected]})
+    labels = [
+        {"score": one["score"], "label": one["label"]} for one in models.find("text-classification")(TEXT, top_k=None)
+    ]
+    assert close(post(app, "/predict", {"inputs": TEXT}).json(), labels)
+    response = post(app, "/predict", {"instances": 3, "unknown": 1})
+    assert_error(response, 422, "validation", "- instances: ", "- unknown: ")
+    assert_error(post(app, "/predict", {"inputs": 3}), 422, "validation", "body: inputs: ")
+    assert_error(post(app, "/predict", {"inputs": TEXT, "instances": [TEXT]}), 422, "validation", "body: inputs: ")
+    for wrong in ({}, [], b"null", b"3", b'"text"', [{"instances": [TEXT]}]):
+        assert post(app, "/predict", wrong).status_code == 422
+    assert "/predict" in get(app, "/openapi.json").json()["paths"]
+    assert get(app, "/health").status_code == 200
+    app.state.batcher.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"predict_route": "/embed"}, "predict_route: expected a path of its own, or /predict; /embed is another"),
+        ({"predict_route": "/invocations"}, "/invocations is another"),
+        ({"predict_route": "/v1/embeddings"}, "/v1/embeddings is another"),
+        ({"predict_route": "/page/compare"}, "/page/compare is another"),
+        ({"health_route": "/info"}, "health_route: expected a path of its own, or /health or /ping; /info is another"),
+        ({"health_route": "/"}, "health_route"),
+        ({"health_route": "/docs"}, "health_route"),
+    ],
+)
+def test_vertex_may_not_name_a_route_of_others(models, settings, words):
+    threads = threading.active_count()
+    with pytest.raises(InputError, match=re.escape(words)):
+        create_app(models, Settings(**settings))
+    assert threading.active_count() == threads
 
 
 def test_vertex_names_its_health_route(models):
@@ -421,6 +471,93 @@ def test_answers_that_would_be_too_large(app, models):
     small.state.batcher.stop()
 
 
+def test_answers_to_questions_are_limited_before_the_model_works(app, models, monkeypatch):
+    pipe = models.find("question-answering")
+    monkeypatch.setattr(pipe, "answer", lambda jobs: pytest.fail("it got to the model"))
+    question = {"question": "what?", "context": f"{TEXT} " * 30}
+    for parameters in (
+        {"top_k": 10**9, "max_answer_len": 512},
+        {"top_k": 10**9, "max_answer_len": 10},
+        {"top_k": 10**6},
+        {"top_k": 50, "max_answer_len": 10**9},
+    ):
+        response = post(app, "/question-answering", {"inputs": question, "parameters": parameters})
+        assert_error(response, 413, "validation", "the answer: expected at most 20000 values")
+    long = {"question": "what?", "context": f"{TEXT} {'x' * 400_000} {TEXT}"}  # each answer may have the long word
+    assert_error(post(app, "/question-answering", {"inputs": long}), 413, "validation", "the answer")
+
+
+@pytest.mark.parametrize(
+    ("task", "inputs", "parameters"),
+    [
+        ("multiple-choice", {"prompt": "a " * 1000, "choices": ["a"] * 2000}, {}),
+        ("multiple-choice", "a " * 1000, {"choices": ["a"] * 2000}),
+        ("sentence-embedding", 4 * ["a"], {"prompt": "a " * 10_000}),
+        ("token-classification", "a " * 5000, {"aggregation_strategy": "simple", "stride": 61}),
+        ("token-classification", 2000 * ["a"], {"is_split_into_words": True, "delimiter": "a" * 100}),
+        ("token-classification", "x" * 5000, {"offset_mapping": [[0, 0], *(30 * [[0, 5000]]), [0, 0]]}),
+    ],
+)
+def test_a_small_request_does_not_become_a_large_one(models, monkeypatch, task, inputs, parameters):
+    app = create_app(models, Settings(max_body_bytes=50_000))
+    monkeypatch.setattr(models.find(task), "prepare", lambda *arguments: pytest.fail("it got to the tokenizer"))
+    response = post(app, f"/{task}", {"inputs": inputs, "parameters": parameters})
+    assert_error(response, 413, "validation", "at most 50000 characters")
+    app.state.batcher.stop()
+
+
+def test_a_query_counts_for_each_of_its_texts(models):
+    app = create_app(models, Settings(max_body_bytes=50_000))
+    response = post(app, "/rerank", {"query": "a " * 10_000, "texts": ["a", "b", "c"], "truncate": True})
+    assert_error(response, 413, "validation", "at most 50000 characters", "found 60003")
+    app.state.batcher.stop()
+
+
+def test_windows_within_the_limit_are_not_refused(models):
+    app = create_app(models, Settings(max_body_bytes=50_000))
+    parameters = {"aggregation_strategy": "simple", "stride": 30}
+    assert post(app, "/token-classification", {"inputs": f"{TEXT} " * 500, "parameters": parameters}).status_code == 200
+    app.state.batcher.stop()
+
+
+def test_usual_questions_are_within_the_limit(models):
+    app = create_app(models)
+    text = {"question": "what?", "context": f"{TEXT} " * 500}
+    for inputs, parameters in ((text, {"top_k": 3}), (QUESTION, {"top_k": 100}), (QUESTION, {"top_k": 10**9})):
+        assert post(app, "/question-answering", {"inputs": inputs, "parameters": parameters}).status_code == 200
+    app.state.batcher.stop()
+
+
+def test_more_words_than_there_are_count_as_all_of_them(models):
+    app = create_app(models)
+    found = post(app, "/fill-mask", {"inputs": "a [MASK].", "parameters": {"top_k": 10**9}})
+    assert len(found.json()) == 3000
+    app.state.batcher.stop()
+
+
+def test_lists_of_tokens_are_limited(app, models, monkeypatch):
+    assert len(post(app, "/tokenize", {"inputs": "a " * 3000}).json()[0]) == 3002
+    monkeypatch.setattr("distilbert.serve.routes.tokens._token", lambda *arguments: pytest.fail("it was made"))
+    for inputs in ("a " * 4000, ["a " * 2000, "a " * 2000]):
+        assert_error(post(app, "/tokenize", {"inputs": inputs}), 413, "validation", "at most 20000 values", "200")
+
+
+def test_warnings_are_not_kept_for_every_word(models):
+    app = create_app(models)
+    body = {"inputs": "a [MASK].", "parameters": {"targets": ["zzyzxw"]}}
+
+    async def check() -> Any:
+        async with app.router.lifespan_context(app):
+            with warnings.catch_warnings(record=True) as seen:
+                assert (await ask(app, "POST", "/fill-mask", body)).status_code == 200
+            return seen
+
+    filters = list(warnings.filters)
+    assert asyncio.run(check()) == []
+    assert warnings.filters == filters
+    assert not app.state.batcher._thread.is_alive()
+
+
 def test_an_input_of_too_many_tokens(models):
     app = create_app(models, Settings(max_batch_tokens=60))
     question = {"question": "what?", "context": f"{TEXT} " * 100}
@@ -465,11 +602,33 @@ def test_no_answer_has_nan(number, tmp_path):
     assert json.loads(encode(["\ud800", 1])) == ["\ud800", 1]
 
 
+def test_what_is_beyond_the_checkpoints_own_limit_is_refused_unless_it_may_be_cut(tmp_path):
+    folder = write(tmp_path / "short", "encoder", n_layers=1)
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+    (folder / "modules.json").write_text(json.dumps(MODULES))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"word_embedding_dimension": 32}')
+    pipe = pipeline("sentence-embedding", folder)
+    app = create_app(Models([Served("short", pipe, folder)]))
+    long = f"{TEXT} " * 3  # the model would take it
+    for path, body in (("/embed", {"inputs": [TEXT, long]}), ("/v1/embeddings", {"input": [TEXT, long]})):
+        assert_error(post(app, path, body), 422, "validation", "input 1: text: has", "16")
+    found = post(app, "/embed", {"inputs": long, "truncate": True}).json()
+    assert close(found, pipe([long], normalize=True).tolist())
+    assert get(app, "/info").json()["max_input_length"] == 16
+    app.state.batcher.stop()
+
+
 def test_a_model_of_nan_says_so(tmp_path):
     folder = write(tmp_path / "nan", "encoder", n_layers=1)
     pipe = pipeline("sentence-embedding", folder)
-    decode = pipe.decode
-    pipe.decode = lambda *arguments: decode(*arguments) * np.float32("nan")  # type: ignore[method-assign]
+    run = pipe.fast.run
+
+    def spoilt(*arguments: Any) -> Iterator[Any]:
+        for answer in run(*arguments):
+            yield type(answer)(last_hidden_state=answer.last_hidden_state * np.float32("nan"))
+
+    pipe.fast.run = spoilt  # type: ignore[method-assign]
     app = create_app(Models([Served("nan", pipe, folder)]))
     for path, body in (
         ("/sentence-embedding", {"inputs": TEXT}),

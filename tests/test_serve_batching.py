@@ -219,6 +219,32 @@ def test_a_closed_queue_finishes_what_it_has(make):
     assert not batcher._thread.is_alive()
 
 
+def test_what_is_being_tokenised_when_it_ends_is_answered(make):
+    begun, door = threading.Event(), threading.Event()
+
+    def prepare() -> list[Job]:
+        begun.set()
+        assert door.wait(10)
+        return jobs(3)
+
+    batcher = make()
+
+    async def check() -> list[Any]:
+        task = asyncio.create_task(batcher.run(FakePipeline(), 1, prepare))
+        await until(begun.is_set)
+        stopping = threading.Thread(target=batcher.stop)
+        stopping.start()
+        await until(lambda: batcher.is_closed)
+        await asyncio.sleep(0.1)
+        door.set()
+        result = await asyncio.wait_for(task, 5)
+        stopping.join(5)
+        return result
+
+    assert asyncio.run(check()) == [6]
+    assert not batcher._thread.is_alive()
+
+
 def test_calls_on_the_thread_of_the_model(make):
     pipe = FakePipeline()
     batcher = make()

@@ -18,6 +18,7 @@ from distilbert import backend as backends
 from distilbert.demo import MODEL
 from distilbert.serve.models import Served
 from distilbert.serve.page.compare import compare
+from distilbert.serve.settings import Settings
 
 from .page_client import Client
 from .pipeline_samples import write_checkpoint
@@ -89,7 +90,7 @@ def test_models_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_weights_are_seen(tmp_path: Path, data_folder: Path) -> None:
     folder = write_checkpoint(tmp_path / "model", data_folder, "sequence-classification", num_labels=2)
     pipes = [distilbert.pipeline("text-classification", source, backend="pt") for source in (MODEL, folder)]
-    found = compare(pipes, TEXT, {})
+    found = compare(pipes, TEXT, {}, Settings())
     assert found["same"] is False
     assert found["difference"]["largest"] > 0.1
 
@@ -110,6 +111,20 @@ def test_a_single_backend_is_said(client: Client, monkeypatch: pytest.MonkeyPatc
 
 
 @needs_two
+def test_the_limits_of_all_routes_hold(tmp_path: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_checkpoint(tmp_path / "model", data_folder, "masked-lm")
+    pipe = distilbert.pipeline("fill-mask", folder, backend="pt")
+    client = Client(Served("tiny", pipe, folder), settings=Settings(max_batch_tokens=62))
+    monkeypatch.setattr("distilbert.serve.page.compare._run", lambda *arguments: pytest.fail("it got to a model"))
+    answer = client.post("/page/compare", json={"inputs": "[MASK] " * 60, "parameters": {"top_k": 30522}})
+    assert answer.status_code == 413
+    assert f"at most 2000000 values, would have {60 * 30522 * 62}" in answer.json()["error"]
+    answer = client.post("/page/compare", json={"inputs": "film " * 60 + "[MASK]"})
+    assert answer.status_code == 413
+    assert "at most 62 tokens, found 63" in answer.json()["error"]
+
+
+@needs_two
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -121,6 +136,7 @@ def test_a_single_backend_is_said(client: Client, monkeypatch: pytest.MonkeyPatc
         ({"inputs": TEXT, "other": 1}, 422, "other"),
         ({"inputs": TEXT, "parameters": {"top_k": 0}}, 422, "top_k"),
         ({"inputs": TEXT, "parameters": {"tok_k": 1}}, 422, "tok_k"),
+        ({"inputs": TEXT, "parameters": {"return_tensors": "pt"}}, 422, "tensors cannot be in it"),
         ({"inputs": [TEXT, TEXT]}, 422, "one input"),
         ({"inputs": []}, 422, "one input"),
         ({"inputs": 3}, 422, "expected"),

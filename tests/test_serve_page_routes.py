@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ def test_which_backends_there_are(client: Client) -> None:
     assert found["pt"]["installed"] is True
     assert found["pt"]["title"] == "PyTorch"
     assert "torch" in found["pt"]["versions"]
+
+
+def test_models_work_on_the_thread_of_the_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = "distilbert.serve.page.routes"
+    monkeypatch.setattr(f"{routes}.attend", lambda *arguments: {"thread": threading.current_thread().name})
+    monkeypatch.setattr(f"{routes}.compare", lambda *arguments: {"thread": threading.current_thread().name})
+    monkeypatch.setattr(f"{routes}._two_backends", lambda *arguments: ["pt"])
+    for path, body in (("/page/attentions", {"text": "a"}), ("/page/compare", {"inputs": "a"})):
+        assert client.post(path, json=body).json()["thread"] == "page_0"
 
 
 # Contrast, as WCAG 2.2 measures it.

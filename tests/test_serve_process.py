@@ -232,6 +232,44 @@ def test_every_setting_has_an_option_a_variable_and_a_line_of_help():
         assert options[name].opts == [f"--{name.replace('_', '-')}"]
         assert options[name].help == field.metadata["help"]
     assert variables("port") == ["AIP_HTTP_PORT", "DISTILBERT_SERVE_PORT"]
+    for name in options.keys() - FIELDS.keys() - {"help"}:
+        found = options[name].envvar
+        assert f"DISTILBERT_SERVE_{name.upper()}" in ([found] if isinstance(found, str) else found)
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "expected"),
+    [
+        ({}, [], (None, False, None, 1)),
+        ({"DISTILBERT_BACKEND": "tf"}, [], ("tf", False, None, 1)),
+        ({"DISTILBERT_SERVE_BACKEND": "flax", "DISTILBERT_BACKEND": "tf"}, [], ("flax", False, None, 1)),
+        ({"DISTILBERT_SERVE_BACKEND": "flax"}, ["--backend", "pt"], ("pt", False, None, 1)),
+        (
+            {
+                "DISTILBERT_SERVE_RAY_SERVE": "true",
+                "DISTILBERT_SERVE_RAY_ADDRESS": "head:6379",
+                "DISTILBERT_SERVE_REPLICAS": "3",
+            },
+            [],
+            (None, True, "head:6379", 3),
+        ),
+    ],
+)
+def test_where_and_in_which_framework_the_environment_says(monkeypatch, environment, arguments, expected):
+    for name in ("DISTILBERT_BACKEND", "DISTILBERT_SERVE_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    command: Any = typer.main.get_command(cli.app).commands["serve"]  # type: ignore[attr-defined]
+    found = command.make_context("serve", arguments).params
+    assert tuple(found[name] for name in ("backend", "ray_serve", "ray_address", "replicas")) == expected
+
+
+def test_secrets_are_not_shown():
+    assert "hidden" not in repr(Settings(api_key="hidden"))
+    shown = Settings(predict_route="/shown", health_route="/also")
+    assert all(f"{name}=" in repr(shown) for name in FIELDS if name != "api_key")
+    assert not FIELDS["api_key"].repr
 
 
 def test_the_container_names_what_there_is():

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import signal
 import socket
@@ -22,6 +24,7 @@ import pytest
 import distilbert
 from distilbert.demo import MODEL
 from distilbert.errors import InputError
+from distilbert.pipelines import Pipeline
 
 from .ray_cluster import ENVIRONMENT, Cluster, cluster
 
@@ -58,8 +61,10 @@ def ask(url: str, path: str, body: Any = None) -> tuple[int, Any]:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+        said = b""
+        with error, contextlib.suppress(http.client.HTTPException):  # Ray's proxy may end in the middle of its own 404
+            said = error.read()
+        return error.code, said.decode()
 
 
 @on_ray
@@ -125,6 +130,73 @@ def test_errors_are_one_message(nodes: Cluster, tmp_path: Path) -> None:
     assert "replicas: expected at most one for each CPU of the cluster, which has 2" in fail(nodes, "--replicas", "3")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "Address already in use" in fail(nodes, str(MODEL), "--port", str(taken.getsockname()[1]))
+
+
+class FakeServe:
+    """Ray Serve's own functions, noted down."""
+
+    def __init__(self, others: int = 0, deletes: bool = True) -> None:
+        self.said: list[str] = []
+        self.applications = dict.fromkeys(range(others))
+        self.deletes = deletes
+
+    def delete(self, name: str) -> None:
+        self.said.append(f"delete {name}")
+        if not self.deletes:
+            raise RuntimeError("the cluster is gone")
+
+    def status(self) -> FakeServe:
+        return self
+
+    def shutdown(self) -> None:
+        self.said.append("shutdown")
+
+
+@pytest.mark.parametrize(("others", "said"), [(0, ["delete distilbert", "shutdown"]), (1, ["delete distilbert"])])
+def test_an_application_that_does_not_start_is_taken_down(others: int, said: list[str]) -> None:
+    from distilbert.serve.on_ray import _taken_down
+
+    serve = FakeServe(others)
+    with pytest.raises(RuntimeError, match="no room"), _taken_down(serve):
+        raise RuntimeError("no room")
+    assert serve.said == said
+    serve = FakeServe(others)
+    with _taken_down(serve):
+        pass
+    assert serve.said == said
+
+
+def test_the_first_of_two_errors_is_told() -> None:
+    from distilbert.serve.on_ray import _taken_down
+
+    with pytest.raises(RuntimeError, match="no room"), _taken_down(FakeServe(deletes=False)):
+        raise RuntimeError("no room")
+    with pytest.raises(RuntimeError, match="the cluster is gone"), _taken_down(FakeServe(deletes=False)):
+        pass
+
+
+def deployment(**settings: Any) -> Any:
+    from distilbert.serve.on_ray import Deployment
+    from distilbert.serve.settings import Settings
+
+    return Deployment((str(MODEL),), None, "pt", "float32", Settings(**settings), Path.cwd())
+
+
+def test_a_replica_is_warm_as_its_pipelines_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTILBERT_THREADS", "1")
+    monkeypatch.setattr("distilbert.serve.on_ray.log_to_stderr", lambda level: None)
+    monkeypatch.setattr("sys.setswitchinterval", lambda seconds: None)
+    warmed: list[str] = []
+    monkeypatch.setattr(Pipeline, "warm_up", lambda self: warmed.append(self.task))
+    deployment().build(1).state.batcher.stop()
+    assert warmed == ["text-classification"]
+
+
+def test_a_route_that_is_taken_is_said_before_anything_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTILBERT_THREADS", "1")
+    assert deployment(predict_route="/predict").problem(1) is None
+    kind, message = deployment(predict_route="/embed").problem(1)
+    assert (kind, "/embed is another route" in message) == ("InputError", True)
 
 
 def test_replicas_fit_the_nodes() -> None:

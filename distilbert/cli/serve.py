@@ -53,7 +53,13 @@ def serve(
         ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="NAME", help=f"One of {', '.join(backends.BACKENDS)}. Default: as installed.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            envvar=["DISTILBERT_SERVE_BACKEND", backends.ENVIRONMENT_VARIABLE],
+            show_envvar=False,
+            help=f"One of {', '.join(backends.BACKENDS)}. Default: {backends.ENVIRONMENT_VARIABLE}, or as installed.",
+        ),
     ] = None,
     dtype: Annotated[
         str,
@@ -80,12 +86,34 @@ def serve(
     log_level: Annotated[str, _option("log_level")] = Settings.log_level,
     predict_route: Annotated[str | None, _option("predict_route")] = None,
     health_route: Annotated[str | None, _option("health_route")] = None,
-    ray_serve: Annotated[bool, typer.Option("--ray-serve", help="Deploy it on Ray Serve instead.")] = False,
+    ray_serve: Annotated[
+        bool,
+        typer.Option(
+            "--ray-serve",
+            envvar="DISTILBERT_SERVE_RAY_SERVE",
+            show_envvar=False,
+            help="Deploy it on Ray Serve instead.",
+        ),
+    ] = False,
     ray_address: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Of the cluster: HOST:PORT, auto or local. Default: RAY_ADDRESS, or any."),
+        typer.Option(
+            metavar="ADDRESS",
+            envvar="DISTILBERT_SERVE_RAY_ADDRESS",
+            show_envvar=False,
+            help="Of the cluster: HOST:PORT, auto or local. Default: RAY_ADDRESS, or any.",
+        ),
     ] = None,
-    replicas: Annotated[int, typer.Option(metavar="N", min=1, help="How many times, on Ray Serve.")] = 1,
+    replicas: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            envvar="DISTILBERT_SERVE_REPLICAS",
+            show_envvar=False,
+            min=1,
+            help="How many times, on Ray Serve.",
+        ),
+    ] = 1,
 ) -> None:
     """Answer requests over HTTP: every task, embeddings as OpenAI's, a page to look at.
 

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
 from distilbert import __version__
+from distilbert.errors import InputError
 from distilbert.serve import errors
 from distilbert.serve.batching import Batcher
 from distilbert.serve.calls import Calls
@@ -16,6 +19,7 @@ from distilbert.serve.limits import Gate
 from distilbert.serve.metrics import Metrics
 from distilbert.serve.models import Models
 from distilbert.serve.page.routes import router as page
+from distilbert.serve.page.turns import Turns
 from distilbert.serve.routes import openai, operations, platforms, tasks, tei, tokens
 from distilbert.serve.settings import Settings
 
@@ -28,7 +32,11 @@ def create_app(models: Models, settings: Settings | None = None) -> FastAPI:
         settings: its limits; where it listens is for `server.serve`.
 
     Returns:
-        It, with the queue as `app.state.batcher`. The queue's threads end with the application's lifespan.
+        It, with the queue as `app.state.batcher`. The threads end with the application's lifespan, in which Python's
+        warnings are ignored: they are for who wrote the request, and each would be noted down for ever.
+
+    Raises:
+        InputError: a route of the settings is another one's.
     """
     settings = settings or Settings()
     metrics = Metrics()
@@ -40,11 +48,15 @@ def create_app(models: Models, settings: Settings | None = None) -> FastAPI:
         metrics,
     )
     metrics.watch(batcher)
+    turns = Turns()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
-        batcher.stop()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+            await asyncio.to_thread(batcher.stop)  # not here, where the answers to what it finishes are sent
+            turns.stop()
 
     app = FastAPI(
         title="distilbert",
@@ -64,9 +76,14 @@ def create_app(models: Models, settings: Settings | None = None) -> FastAPI:
         openai.router(calls),
         platforms.router(calls),
         operations.router(calls, metrics),
-        page(models),
+        page(models, settings, turns),
     ):
         app.include_router(routes)
+    try:
+        app.include_router(platforms.vertex(calls, app.routes))
+    except InputError:
+        batcher.stop()
+        raise
     errors.install(app)
     app.add_middleware(Gate, settings=settings, batcher=batcher, metrics=metrics)
     return app

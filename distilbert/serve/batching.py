@@ -110,13 +110,13 @@ class Batcher:
         self.is_closed = True
 
     def stop(self) -> None:
-        """Finish what is queued, and end the threads."""
+        """Finish what is accepted, and end the threads."""
         self.close()
+        self._tokenizers.shutdown()  # first: what is in them is still to go to the model
         with self._changed:
             self._is_stopped = True
             self._changed.notify()
         self._thread.join()
-        self._tokenizers.shutdown()
 
     # On the caller's thread.
 

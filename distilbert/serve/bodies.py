@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 
 class ErrorBody(BaseModel):
@@ -55,7 +56,7 @@ class EmbedBody(Body):
     normalize: bool = Field(True, description="Give vectors the length 1.")
     truncate: bool = Field(False, description="Cut texts that are too long; else they are refused.")
     prompt_name: str | None = Field(None, description="Which of the checkpoint's prompts to put before the texts.")
-    dimensions: int | None = Field(None, ge=1, description="The first so many numbers.")
+    dimensions: int | None = Field(None, ge=1, description="The first so many numbers, before they are normalised.")
 
 
 class EmbedAllBody(Body):
@@ -74,6 +75,19 @@ class PredictBody(Body):
     )
     raw_scores: bool = Field(False, description="Give logits.")
     truncate: bool = Field(False, description="Cut texts that are too long; else they are refused.")
+
+
+def _platform(body: Any) -> str:
+    """Whose body it is, by the field that only Vertex AI's has."""
+    is_vertex = isinstance(body, InstancesBody) or (isinstance(body, Mapping) and "instances" in body)
+    return InstancesBody.__name__ if is_vertex else PredictBody.__name__
+
+
+# Of a route that is both Vertex AI's and text-embeddings-inference's.
+EitherBody = Annotated[
+    Annotated[PredictBody, Tag(PredictBody.__name__)] | Annotated[InstancesBody, Tag(InstancesBody.__name__)],
+    Discriminator(_platform),
+]
 
 
 class RerankBody(Body):

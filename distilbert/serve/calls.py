@@ -8,13 +8,14 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from distilbert.errors import DistilBertError, InputError, TokenizerError, describe
+from distilbert.errors import DistilBertError, InputError, TokenizerError
 from distilbert.pipelines import Pipeline
-from distilbert.pipelines.pipeline import Encoded, Job
+from distilbert.pipelines.pipeline import Job
 from distilbert.pipelines.token_inputs import is_words
 from distilbert.serve.answers import plain
 from distilbert.serve.batching import Batcher
-from distilbert.serve.errors import MOST_PROBLEMS, ServeError, too_large
+from distilbert.serve.checks import prepare, several
+from distilbert.serve.errors import too_large
 from distilbert.serve.models import Models
 from distilbert.serve.settings import Settings
 
@@ -66,19 +67,15 @@ class Calls:
             Refused: the server is full, or ending.
         """
         self.check_count(len(items) - extra)
-        if options.get("return_tensors"):
-            raise InputError("return_tensors: the answer is JSON, tensors cannot be in it")
         tokens = 0
 
-        def prepare() -> list[Job]:
+        def jobs_and_tokens() -> list[Job]:
             nonlocal tokens
-            chosen = pipe.check(pipe.defaults, options) if options else pipe.defaults
-            jobs = pipe.prepare(items, chosen)
-            self._check(pipe, jobs)
+            jobs = prepare(pipe, items, options, self.settings)
             tokens = sum(job.tokens for job in jobs)
             return jobs
 
-        results = await self.batcher.run(pipe, len(items), prepare)
+        results = await self.batcher.run(pipe, len(items), jobs_and_tokens)
         _check_results(results)
         return tokens, [plain(result) for result in results]
 
@@ -87,21 +84,6 @@ class Calls:
         most = self.settings.max_client_batch_size
         if not 1 <= count <= most:
             raise too_large(f"inputs: expected from 1 to {most}, found {count or 'none'}")
-
-    def _check(self, pipe: Pipeline, jobs: Sequence[Job]) -> None:
-        """Raise for jobs that cannot be worked on, or would hold up all others."""
-        bad = [(place, job.encoded) for place, job in enumerate(jobs) if isinstance(job.encoded, DistilBertError)]
-        if bad:
-            kind = "tokenizer" if any(isinstance(error, TokenizerError) for _, error in bad) else "validation"
-            raise _several(422, kind, bad)
-        most = self.settings.max_batch_tokens
-        long = [(place, job.tokens) for place, job in enumerate(jobs) if job.tokens > most]
-        if long:
-            raise _several(413, "validation", [(at, f"expected at most {most} tokens, found {n}") for at, n in long])
-        values = sum(_values(pipe, job) for job in jobs)
-        if values > self.settings.max_answer_values:
-            limit = f"expected at most {self.settings.max_answer_values} values, would have {values}"
-            raise too_large(f"the answer: {limit}; ask for less at a time")
 
 
 @functools.cache
@@ -120,31 +102,16 @@ def _as_called(pipe: Pipeline, inputs: Any, options: dict[str, Any]) -> Any:
     return [inputs] if is_split and not all(map(is_words, inputs)) else inputs
 
 
-def _values(pipe: Pipeline, job: Job) -> int:
-    """How many values a result has, where these can be many more than the tokens that the model reads."""
-    if not isinstance(job.encoded, Encoded):
-        return 0
-    if pipe.task == "feature-extraction":
-        return job.tokens * pipe.config.dim
-    if pipe.task == "fill-mask":  # each word for each mask comes with the whole text
-        ids: list[int] = job.encoded.sequences[0]
-        masks, words = ids.count(pipe.tokenizer.mask_token_id or 0), int(job.options.top_k or 5)
-        return masks * words * len(ids)
-    return 0
-
-
 def _check_results(results: Sequence[Any]) -> None:
     """Raise for results that are exceptions."""
     failed = [(place, result) for place, result in enumerate(results) if isinstance(result, Exception)]
     if not failed:
         return
     if all(isinstance(error, InputError | TokenizerError) for _, error in failed):
-        raise _several(422, "validation", failed)
-    raise _several(424, "backend", [(place, f"the model failed ({type(error).__name__})") for place, error in failed])
+        raise several(422, "validation", failed)
+    raise several(424, "backend", [(place, _said(error)) for place, error in failed])
 
 
-def _several(status: int, kind: str, problems: Sequence[tuple[int, Any]]) -> ServeError:
-    lines = [f"input {place}: {problem}" for place, problem in problems[:MOST_PROBLEMS]]
-    if len(problems) > MOST_PROBLEMS:
-        lines.append(f"and {len(problems) - MOST_PROBLEMS} more")
-    return ServeError(status, kind, describe("inputs", lines))
+def _said(error: Exception) -> str:
+    """What is said of an error: what others than ours say may be about the inside of the server."""
+    return str(error) if isinstance(error, DistilBertError) else f"the model failed ({type(error).__name__})"

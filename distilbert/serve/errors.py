@@ -43,7 +43,7 @@ _OWN_WORDS = {  # for what the web framework says
     "Method Not Allowed": "the route is for another method",
     "There was an error parsing the body": "the body is no JSON that can be read: expected UTF-8, not nested deeply",
 }
-_CHOICE = re.compile(r"str|int|list\[.*")  # what pydantic calls the alternatives of a field
+_CHOICE = re.compile(r"str|int|list\[.*|\w+Body")  # what pydantic calls the alternatives of a field or body
 
 
 class ServeError(Exception):

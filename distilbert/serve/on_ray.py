@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,15 @@ class Deployment:
         models = load(self.sources, self.task, self.backend, self.dtype)
         app = create_app(models, self.settings)
         for served in models:
-            app.state.batcher.submit(served.pipe.fast.warm_up).result()
+            app.state.batcher.submit(served.pipe.warm_up).result()
         return app
 
     def problem(self, threads: int) -> tuple[str, str] | None:
-        """Class and message of what keeps a node from loading the models."""
+        """Class and message of what keeps a node from making the application."""
         os.environ[VARIABLE] = str(threads)
         try:
             os.chdir(self.folder)
-            load(self.sources, self.task, self.backend, self.dtype)
+            create_app(load(self.sources, self.task, self.backend, self.dtype), self.settings).state.batcher.stop()
         except (DistilBertError, OSError) as error:
             return type(error).__name__, str(error)
         return None
@@ -105,12 +105,12 @@ def serve_on_ray(deployment: Deployment, replicas: int = 1, address: str | None 
         try:
             _check(ray, deployment, threads)
             serve.start(http_options={"host": settings.host, "port": port}, proxy_location="EveryNode")
-            serve.run(_application(serve, deployment, threads, replicas), name=NAME, route_prefix="/")
-            fields = {"url": f"http://{settings.host}:{port}", "pid": os.getpid(), "replicas": replicas}
-            log.info("ready", extra={"fields": fields})
-            ended.wait()
-            log.info("ending")
-            _end(serve)
+            with _taken_down(serve):
+                serve.run(_application(serve, deployment, threads, replicas), name=NAME, route_prefix="/")
+                fields = {"url": f"http://{settings.host}:{port}", "pid": os.getpid(), "replicas": replicas}
+                log.info("ready", extra={"fields": fields})
+                ended.wait()
+                log.info("ending")
         except (ray.exceptions.RayError, RuntimeError, TimeoutError) as error:
             raise BackendError(f"Ray Serve: {error}") from None
         log.info("ended")
@@ -156,6 +156,18 @@ def _application(serve: Any, deployment: Deployment, threads: int, replicas: int
         graceful_shutdown_wait_loop_s=0.1,
         ray_actor_options={"num_cpus": threads},
     ).bind()
+
+
+@contextmanager
+def _taken_down(serve: Any) -> Iterator[None]:
+    """Leave no application behind, also of one that did not start; of two errors the first is raised."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            _end(serve)
+        raise
+    _end(serve)
 
 
 def _end(serve: Any) -> None:

@@ -8,7 +8,6 @@ import os
 import socket
 import sys
 import time
-import warnings
 from types import FrameType
 from typing import Any
 
@@ -74,9 +73,7 @@ def serve(models: Models, settings: Settings, listening: socket.socket) -> None:
     )
     config.load()
     config.http_protocol_class = _with_errors_as_json(config.http_protocol_class)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are for who wrote the request, and would be noted down for ever
-        _Server(config, settings, batcher).run(sockets=[listening])
+    _Server(config, settings, batcher).run(sockets=[listening])
 
 
 class _Server(uvicorn.Server):

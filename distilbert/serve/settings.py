@@ -12,9 +12,11 @@ from distilbert.errors import InputError, describe
 LEVELS = ("debug", "info", "warning", "error")
 
 
-def _setting(default: Any, help: str, least: float | None = None, variables: tuple[str, ...] = ()) -> Any:
+def _setting(
+    default: Any, help: str, least: float | None = None, variables: tuple[str, ...] = (), is_secret: bool = False
+) -> Any:
     return dataclasses.field(
-        default=default, repr="key" not in help, metadata={"help": help, "least": least, "variables": variables}
+        default=default, repr=not is_secret, metadata={"help": help, "least": least, "variables": variables}
     )
 
 
@@ -24,13 +26,17 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all of this machine.")
     port: int = _setting(8000, "Port to listen on; 0 for any that is free.", 0, ("AIP_HTTP_PORT",))
-    api_key: str | None = _setting(None, "Bearer key of requests; not for health, ping, metrics and the page.")
+    api_key: str | None = _setting(
+        None, "Bearer key of requests; not for health, ping, metrics and the page.", is_secret=True
+    )
     max_body_bytes: int = _setting(2_000_000, "Bytes of a request's body (413).", 1)
     max_client_batch_size: int = _setting(32, "Inputs of a request (413).", 1)
     max_batch_tokens: int = _setting(16_384, "Tokens that go into the model at a time, and of one input (413).", 1)
     max_concurrent_requests: int = _setting(512, "Requests at a time (429).", 1)
     max_queue_items: int = _setting(4_096, "Inputs that wait or are worked on (503).", 1)
-    max_answer_values: int = _setting(2_000_000, "Numbers of hidden states, or tokens of filled texts (413).", 1)
+    max_answer_values: int = _setting(
+        2_000_000, "Numbers of hidden states, tokens of filled texts and of answers (413).", 1
+    )
     request_seconds: float = _setting(30.0, "Time for a request, from its first byte to its answer (504).", 0.001)
     batch_wait_seconds: float = _setting(0.0, "How long a batch that is not full waits for company.", 0)
     drain_seconds: float = _setting(0.5, "How long, at least, /health says 503 before an ending server goes.", 0)

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from distilbert.backend import BACKENDS
-from distilbert.errors import DistilBertError, InputError
+from distilbert.errors import InputError
 from distilbert.outputs import ModelOutput
 from distilbert.pipelines import Pipeline
 from distilbert.pipelines.pipeline import Encoded, Job
 from distilbert.serve.answers import plain
+from distilbert.serve.checks import prepare
+from distilbert.serve.settings import Settings
 
 MOST_TOKENS = 1024
 RUNS = 3  # of which the fastest counts, after one that is not counted
@@ -39,13 +41,14 @@ class Run:
     seconds: float
 
 
-def compare(pipes: Sequence[Pipeline], inputs: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+def compare(pipes: Sequence[Pipeline], inputs: Any, parameters: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """One input through pipelines that differ in nothing but the framework.
 
     Args:
         pipes: the first is what the others are compared with.
         inputs: one item, as the pipelines' calls take it.
         parameters: options of the call.
+        settings: the limits, which hold for each framework.
 
     Returns:
         tokens: that the models read.
@@ -55,9 +58,9 @@ def compare(pipes: Sequence[Pipeline], inputs: Any, parameters: dict[str, Any]) 
         same: whether the results are the same in all that is no fraction: labels, words, places in the text.
 
     Raises:
-        InputError: the input or an option is wrong, or the input too long.
+        InputError, ServeError: the input or an option is wrong, or takes or makes too much.
     """
-    jobs = [_job(pipe, inputs, parameters) for pipe in pipes]
+    jobs = [_job(pipe, inputs, parameters, settings) for pipe in pipes]
     runs = [_run(pipe, job) for pipe, job in zip(pipes, jobs, strict=True)]
     first, *others = runs
     return {
@@ -68,13 +71,11 @@ def compare(pipes: Sequence[Pipeline], inputs: Any, parameters: dict[str, Any]) 
     }
 
 
-def _job(pipe: Pipeline, inputs: Any, parameters: dict[str, Any]) -> Job:
+def _job(pipe: Pipeline, inputs: Any, parameters: dict[str, Any], settings: Settings) -> Job:
     items, _ = pipe.items(inputs)
     if len(items) != 1:
         raise InputError(f"inputs: expected one input to compare, found {len(items)}")
-    [job] = pipe.prepare(items, pipe.check(pipe.defaults, parameters))
-    if isinstance(job.encoded, DistilBertError):
-        raise job.encoded
+    [job] = prepare(pipe, items, parameters, settings)
     if job.tokens > MOST_TOKENS:
         raise InputError(f"text: has {job.tokens} tokens; at most {MOST_TOKENS} are compared")
     return job

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +17,8 @@ from distilbert.serve.page.attentions import attend
 from distilbert.serve.page.compare import compare
 from distilbert.serve.page.copies import Copies
 from distilbert.serve.page.files import INDEX, File, read_files
+from distilbert.serve.page.turns import Turns
+from distilbert.serve.settings import Settings
 
 MOST_CHARACTERS = 20_000  # of a text whose attention is asked for; 64 tokens are shown
 
@@ -42,21 +43,21 @@ class CompareBody(BaseModel):
     backends: list[str] | None = Field(default=None, min_length=2, max_length=2)
 
 
-def router(models: Models) -> APIRouter:
+def router(models: Models, settings: Settings, turns: Turns) -> APIRouter:
     """The page's routes.
 
     Args:
         models: that the server has.
+        settings: its limits.
+        turns: the thread that works for the page.
     """
     routes = APIRouter(tags=["page"])
     files = read_files()
     copies = Copies()
-    one_at_a_time = CapacityLimiter(1)
 
     async def work(function: Callable[[], dict[str, Any]]) -> Response:
         """The answer of a function as JSON, made outside the event loop; others wait for their turn."""
-        content = await to_thread.run_sync(lambda: encode(function()), limiter=one_at_a_time)
-        return Response(content, media_type="application/json")
+        return Response(await turns.run(lambda: encode(function())), media_type="application/json")
 
     @routes.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def page(request: Request) -> Response:
@@ -94,7 +95,8 @@ def router(models: Models) -> APIRouter:
         names = _two_backends(served, body.backends)
 
         def answer() -> dict[str, Any]:
-            found = compare([copies.pipeline(served, name) for name in names], body.inputs, body.parameters)
+            pipes = [copies.pipeline(served, name) for name in names]
+            found = compare(pipes, body.inputs, body.parameters, settings)
             return {"model": served.name, "task": served.pipe.task, "dtype": served.pipe.fast.dtype, **found}
 
         return await work(answer)

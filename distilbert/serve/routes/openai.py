@@ -31,7 +31,7 @@ def router(calls: Calls) -> APIRouter:
             raise InputError("input: expected a text or a list of texts; token ids are not taken, send the text")
         tokens, vectors = await calls.count_and_run(pipe, texts, {"truncation": False})
         if body.dimensions is not None:
-            vectors = shortened(vectors, body.dimensions, "dimensions")
+            vectors = shortened(vectors, body.dimensions, normalize=True)
         data = [
             {"object": "embedding", "index": index, "embedding": _encoded(vector, body.encoding_format)}
             for index, vector in enumerate(vectors)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Response
 
 from distilbert import __version__
 from distilbert.pipelines import Pipeline
+from distilbert.pipelines.sentence_embedding import SentenceEmbedding
 from distilbert.serve.answers import JSONAnswer
 from distilbert.serve.batching import Batcher
 from distilbert.serve.calls import Calls
@@ -63,8 +64,15 @@ def _model(served: Served) -> dict[str, Any]:
         "task": pipe.task,
         "tasks": list(served.pipelines),
         "backend": pipe.fast.backend,
-        "max_input_length": pipe.max_length,
+        "max_input_length": _longest(pipe),
     }
+
+
+def _longest(pipe: Pipeline) -> int:
+    """Tokens of the longest text that is not refused or cut."""
+    most = pipe.modules.max_length if isinstance(pipe, SentenceEmbedding) else None
+    longest: int = min(most or pipe.max_length, pipe.max_length)
+    return longest
 
 
 _TYPES = {"encoder": "embedding", "sequence-classification": "classifier"}
@@ -72,8 +80,7 @@ _TYPES = {"encoder": "embedding", "sequence-classification": "classifier"}
 
 def _type(pipe: Pipeline) -> dict[str, Any]:
     if pipe.model_task == "encoder":
-        modules = getattr(pipe, "modules", None)
-        return {"pooling": list(modules.pooling) if modules else None}
+        return {"pooling": list(pipe.modules.pooling) if isinstance(pipe, SentenceEmbedding) else None}
     labels = {str(number): label for number, label in pipe.config.id2label.items()}
     return {"id2label": labels} if pipe.model_task.endswith("classification") else {}
 

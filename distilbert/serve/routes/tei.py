@@ -16,6 +16,7 @@ from distilbert.serve.models import UnknownModel
 from distilbert.serve.vectors import cosines, shortened
 
 CLASSIFICATION, EMBEDDING = "text-classification", "sentence-embedding"
+PREDICT = "/predict"
 
 
 def router(calls: Calls) -> APIRouter:
@@ -29,7 +30,7 @@ def router(calls: Calls) -> APIRouter:
         options = {"normalize": body.normalize, "truncation": body.truncate, "prompt_name": body.prompt_name}
         vectors = await calls.run(pipe, _as_list(body.inputs), options)
         if body.dimensions is not None:
-            vectors = shortened(vectors, body.dimensions, "dimensions")
+            vectors = shortened(vectors, body.dimensions, body.normalize)
         return JSONAnswer(vectors)
 
     @routes.post("/embed_all")
@@ -39,15 +40,12 @@ def router(calls: Calls) -> APIRouter:
         found = await calls.run(pipe, _as_list(body.inputs), {"truncation": body.truncate})
         return JSONAnswer([features[0] for features in found])
 
-    @routes.post("/predict")
-    async def predict(body: PredictBody) -> JSONAnswer:
-        """All labels with their scores, best first."""
-        pipe = calls.models.find(CLASSIFICATION, body.model)
-        items, is_single = _sequences(body.inputs)
-        function = "none" if body.raw_scores else None
-        options = {"top_k": None, "function_to_apply": function, "truncation": body.truncate}
-        results = [[_score_first(entry) for entry in row] for row in await calls.run(pipe, items, options)]
-        return JSONAnswer(results[0] if is_single else results)
+    if calls.settings.predict_route != PREDICT:  # else Vertex AI's route is this one too
+
+        @routes.post(PREDICT)
+        async def predict(body: PredictBody) -> JSONAnswer:
+            """All labels with their scores, best first."""
+            return await classify(calls, body)
 
     @routes.post("/rerank")
     async def rerank(body: RerankBody) -> JSONAnswer:
@@ -73,6 +71,16 @@ def router(calls: Calls) -> APIRouter:
         return JSONAnswer(await _cosines(calls, pipe, body.inputs.source_sentence, body.inputs.sentences, options))
 
     return routes
+
+
+async def classify(calls: Calls, body: PredictBody) -> JSONAnswer:
+    """The answer of `/predict`."""
+    pipe = calls.models.find(CLASSIFICATION, body.model)
+    items, is_single = _sequences(body.inputs)
+    function = "none" if body.raw_scores else None
+    options = {"top_k": None, "function_to_apply": function, "truncation": body.truncate}
+    results = [[_score_first(entry) for entry in row] for row in await calls.run(pipe, items, options)]
+    return JSONAnswer(results[0] if is_single else results)
 
 
 async def _cosines(calls: Calls, pipe: Pipeline, text: str, others: list[str], options: dict[str, Any]) -> list[float]:

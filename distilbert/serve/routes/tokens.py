@@ -5,13 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from distilbert.errors import InputError
-from distilbert.serve.answers import JSONAnswer
+from distilbert.serve.answers import JSONAnswer, encode
 from distilbert.serve.bodies import DecodeBody, TokenizeBody
 from distilbert.serve.calls import Calls
+from distilbert.serve.checks import check_values
+from distilbert.serve.settings import Settings
 from distilbert.tokenizer import DistilBertTokenizer
+
+_FIELDS = 5  # of a token
 
 
 def router(calls: Calls) -> APIRouter:
@@ -19,13 +23,16 @@ def router(calls: Calls) -> APIRouter:
     routes = APIRouter(tags=["text-embeddings-inference"])
 
     @routes.post("/tokenize")
-    async def tokenize(body: TokenizeBody) -> JSONAnswer:
+    async def tokenize(body: TokenizeBody) -> Response:
         """The tokens of each text, with their places in it; special tokens have none."""
         tokenizer = calls.models.named(body.model).pipe.tokenizer
         texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
         calls.check_count(len(texts))
-        made = calls.batcher.tokenize(len(texts), lambda: _tokens(tokenizer, texts, body.add_special_tokens))
-        return JSONAnswer(await made)
+
+        def answer() -> bytes:
+            return encode(_tokens(tokenizer, texts, body.add_special_tokens, calls.settings))
+
+        return Response(await calls.batcher.tokenize(len(texts), answer), media_type="application/json")
 
     @routes.post("/decode")
     async def decode(body: DecodeBody) -> JSONAnswer:
@@ -40,7 +47,9 @@ def router(calls: Calls) -> APIRouter:
     return routes
 
 
-def _tokens(tokenizer: DistilBertTokenizer, texts: list[str], with_special: bool) -> list[list[dict[str, Any]]]:
+def _tokens(
+    tokenizer: DistilBertTokenizer, texts: list[str], with_special: bool, settings: Settings
+) -> list[list[dict[str, Any]]]:
     encoded = tokenizer.batch_encode_plus(
         texts,
         add_special_tokens=with_special,
@@ -48,6 +57,7 @@ def _tokens(tokenizer: DistilBertTokenizer, texts: list[str], with_special: bool
         return_special_tokens_mask=True,
         verbose=False,
     )
+    check_values(_FIELDS * sum(map(len, encoded["input_ids"])), settings)
     columns = (encoded[name] for name in ("input_ids", "offset_mapping", "special_tokens_mask"))
     return [
         [_token(tokenizer, text, *values) for values in zip(*row, strict=True)]
