@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from distilbert.pipelines.pipeline import Encoded, Job
+from distilbert.pipelines.jobs import Encoded, Job
 from distilbert.serve.batching import Batcher
 from distilbert.serve.work import Observer, Refused
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,102 +22,14 @@ from distilbert.errors import AnswerError, DistilBertError, InputError, describe
 from distilbert.inference.fast_model import FastModel
 from distilbert.inference.streaming import windows
 from distilbert.outputs import ModelOutput
-from distilbert.pipelines.inputs import Pair, characters, chunks, is_count
+from distilbert.pipelines.inputs import Pair, chunks
+from distilbert.pipelines.jobs import Encoded, Job
+from distilbert.pipelines.options import Options
 from distilbert.tokenizer import DistilBertTokenizer
-from distilbert.tokenizer.call_options import TRUNCATIONS
 
 # What is tokenised together: the tokenizer is fast with many texts, and takes some 200 bytes for each character.
 CHUNK = 256  # items
 CHARACTERS = 2**18
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """An item ready for the model.
-
-    Attributes:
-        sequences: token ids of its texts or windows; for multiple choice one list of such lists.
-        context: what `decode` needs to know about them.
-        places: for masked-lm the tokens of each sequence that the model is to answer for; default all.
-    """
-
-    sequences: Sequence[Any]
-    context: Any = None
-    places: Sequence[Sequence[int]] | None = None
-
-    @property
-    def tokens(self) -> int:
-        """What the model has to read."""
-        return sum(len(ids) if not ids or isinstance(ids[0], int) else sum(map(len, ids)) for ids in self.sequences)
-
-    @property
-    def answers(self) -> int:
-        """For how many tokens the model has to answer."""
-        return self.tokens if self.places is None else sum(map(len, self.places))
-
-
-@dataclass(frozen=True)
-class Job:
-    """An item of a call, ready for the model.
-
-    Attributes:
-        item: as it was given.
-        encoded: the same for the model, or why that cannot be.
-        options: of the call.
-    """
-
-    item: Any
-    encoded: Encoded | DistilBertError
-    options: Any
-
-    @property
-    def tokens(self) -> int:
-        """What the model has to read; an error counts as if it had, so that its item is not kept for nothing."""
-        return self.encoded.tokens if isinstance(self.encoded, Encoded) else 1 + characters(self.item) // 4
-
-    @property
-    def answers(self) -> int:
-        """For how many tokens the model has to answer."""
-        return self.encoded.answers if isinstance(self.encoded, Encoded) else 0
-
-
-@dataclass(frozen=True)
-class Options:
-    """The arguments of a pipeline's calls, checked; each pipeline has its own.
-
-    Attributes:
-        batch_size: taken as transformers takes it, and without effect: the fast model packs texts by their tokens.
-        num_workers: the same.
-    """
-
-    batch_size: int | None = None
-    num_workers: int | None = None
-
-    def problems(self) -> Iterator[str]:
-        """What is wrong with the values."""
-        return iter(())
-
-
-@dataclass(frozen=True)
-class TextOptions(Options):
-    """How texts are cut, for pipelines that give each text to the model once.
-
-    Attributes:
-        truncation: True or `longest_first`, `only_first`, `only_second` to cut texts that are too long; with False they
-            are refused. By default they are cut if `max_length` is given.
-        max_length: in tokens, where they are cut; default what the model takes.
-        padding: taken as transformers takes it, and without effect: the fast model needs none.
-    """
-
-    truncation: bool | str | None = None
-    max_length: int | None = None
-    padding: bool | str = False
-
-    def problems(self) -> Iterator[str]:
-        if not (self.truncation is None or isinstance(self.truncation, bool) or self.truncation in TRUNCATIONS):
-            yield f"truncation: expected True, False or one of {', '.join(TRUNCATIONS)}; found {self.truncation!r}"
-        if not (self.max_length is None or is_count(self.max_length)):
-            yield f"max_length: expected a number of at least 1, found {self.max_length!r}"
 
 
 class Pipeline(ABC):

@@ -14,7 +14,9 @@ from tokenizers import Encoding
 from distilbert.errors import InputError, TokenizerError, describe
 from distilbert.outputs import ModelOutput
 from distilbert.pipelines.inputs import as_list, is_count
-from distilbert.pipelines.pipeline import Encoded, Options, Pipeline
+from distilbert.pipelines.jobs import Encoded
+from distilbert.pipelines.options import Options
+from distilbert.pipelines.pipeline import Pipeline
 from distilbert.pipelines.spans import Span, candidates
 
 KEYS = ("question", "context")

@@ -10,7 +10,7 @@ from typing import Any
 
 from distilbert.errors import DistilBertError, InputError, TokenizerError
 from distilbert.pipelines import Pipeline
-from distilbert.pipelines.pipeline import Job
+from distilbert.pipelines.jobs import Job
 from distilbert.pipelines.token_inputs import is_words
 from distilbert.serve.answers import plain
 from distilbert.serve.batching import Batcher

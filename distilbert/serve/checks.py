@@ -12,7 +12,7 @@ from typing import Any
 from distilbert.errors import DistilBertError, InputError, TokenizerError, describe
 from distilbert.pipelines import Pipeline
 from distilbert.pipelines.inputs import characters
-from distilbert.pipelines.pipeline import Encoded, Job
+from distilbert.pipelines.jobs import Encoded, Job
 from distilbert.serve.errors import MOST_PROBLEMS, ServeError, too_large
 from distilbert.serve.settings import Settings
 

@@ -17,7 +17,7 @@ from distilbert.backend import BACKENDS
 from distilbert.errors import InputError
 from distilbert.outputs import ModelOutput
 from distilbert.pipelines import Pipeline
-from distilbert.pipelines.pipeline import Encoded, Job
+from distilbert.pipelines.jobs import Encoded, Job
 from distilbert.serve.answers import plain
 from distilbert.serve.checks import prepare
 from distilbert.serve.settings import Settings
