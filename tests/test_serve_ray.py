@@ -175,6 +175,13 @@ def test_the_first_of_two_errors_is_told() -> None:
         pass
 
 
+@pytest.fixture
+def threads_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a replica does in its own process is done in this one, where a framework may have started already."""
+    monkeypatch.setenv("DISTILBERT_THREADS", "1")
+    monkeypatch.setattr("distilbert.backend.set_threads_from_environment", lambda: None)
+
+
 def deployment(**settings: Any) -> Any:
     from distilbert.serve.on_ray import Deployment
     from distilbert.serve.settings import Settings
@@ -182,8 +189,8 @@ def deployment(**settings: Any) -> Any:
     return Deployment((str(MODEL),), None, "pt", "float32", Settings(**settings), Path.cwd())
 
 
+@pytest.mark.usefixtures("threads_stay")
 def test_a_replica_is_warm_as_its_pipelines_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISTILBERT_THREADS", "1")
     monkeypatch.setattr("distilbert.serve.on_ray.log_to_stderr", lambda level: None)
     monkeypatch.setattr("sys.setswitchinterval", lambda seconds: None)
     warmed: list[str] = []
@@ -192,8 +199,8 @@ def test_a_replica_is_warm_as_its_pipelines_want_it(monkeypatch: pytest.MonkeyPa
     assert warmed == ["text-classification"]
 
 
-def test_a_route_that_is_taken_is_said_before_anything_is_deployed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISTILBERT_THREADS", "1")
+@pytest.mark.usefixtures("threads_stay")
+def test_a_route_that_is_taken_is_said_before_anything_is_deployed() -> None:
     assert deployment(predict_route="/predict").problem(1) is None
     kind, message = deployment(predict_route="/embed").problem(1)
     assert (kind, "/embed is another route" in message) == ("InputError", True)
