@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -23,18 +24,16 @@ _MISSES = 3  # in a row, before it is said
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-def require_ray(wanted_by: str) -> Any:
-    """The module `ray`; BackendError names the extra."""
+def require_ray(wanted_by: str, *parts: str) -> Any:
+    """The module `ray` with these modules of it imported; BackendError names the extra."""
     try:
-        import ray
-    except ImportError:
-        raise missing("ray", wanted_by) from None
+        ray = importlib.import_module("ray")
+        for part in parts:
+            importlib.import_module(f"ray.{part}")
+    except ImportError as error:
+        found = f'{wanted_by} needs {error.name or "ray"}\n  install:  pip install "distilbert[ray]"'
+        raise BackendError(found) from None
     return ray
-
-
-def missing(package: str | None, wanted_by: str) -> BackendError:
-    """The error that a package of the extra is not installed."""
-    return BackendError(f'{wanted_by} needs {package or "ray"}\n  install:  pip install "distilbert[ray]"')
 
 
 @contextmanager

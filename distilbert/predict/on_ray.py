@@ -23,7 +23,7 @@ from distilbert.predict.run import Distribute, Progress, work_shard
 from distilbert.predict.shards import Shard, ShardReader
 from distilbert.predict.working import Worker
 from distilbert.predict.workplace import Workplace
-from distilbert.ray_connection import connected, is_debug, local_threads, missing, require_ray, rooms
+from distilbert.ray_connection import connected, is_debug, local_threads, require_ray, rooms
 from distilbert.threads import VARIABLE
 
 _TRIES = 4  # of a shard; Ray itself would let one that kills its actor kill any number of them
@@ -40,12 +40,7 @@ def work_on_ray(address: str | None = None) -> Distribute:
     Raises:
         BackendError: Ray is not installed; later, the cluster cannot be reached or is lost.
     """
-    ray = require_ray("a run on Ray")
-    try:
-        import ray.data
-        import ray.exceptions
-    except ImportError as error:
-        raise missing(error.name, "a run on Ray") from None
+    ray = require_ray("a run on Ray", "data", "exceptions")
 
     def distribute(job: Job, place: Workplace, shards: list[Shard], progress: Progress) -> None:
         with connected(ray, address):

@@ -21,7 +21,7 @@ from fastapi import FastAPI
 
 from distilbert import errors
 from distilbert.errors import BackendError, DistilBertError, InputError
-from distilbert.ray_connection import connected, local_threads, missing, require_ray, rooms
+from distilbert.ray_connection import connected, local_threads, require_ray, rooms
 from distilbert.serve.app import create_app
 from distilbert.serve.logs import log_to_stderr
 from distilbert.serve.models import load
@@ -91,11 +91,7 @@ def serve_on_ray(deployment: Deployment, replicas: int = 1, address: str | None 
         InputError: the cluster is too small, or the address to listen on is taken.
         DistilBertError: a model cannot be loaded.
     """
-    ray = require_ray("--ray-serve")
-    try:
-        from ray import serve
-    except ImportError as error:
-        raise missing(error.name, "--ray-serve") from None
+    ray = require_ray("--ray-serve", "exceptions", "serve")
     settings = deployment.settings
     with listen(settings) as free:
         port = free.getsockname()[1]
@@ -104,9 +100,9 @@ def serve_on_ray(deployment: Deployment, replicas: int = 1, address: str | None 
         threads = fit(local_threads(), rooms(ray), replicas)
         try:
             _check(ray, deployment, threads)
-            serve.start(http_options={"host": settings.host, "port": port}, proxy_location="EveryNode")
-            with _taken_down(serve):
-                serve.run(_application(serve, deployment, threads, replicas), name=NAME, route_prefix="/")
+            ray.serve.start(http_options={"host": settings.host, "port": port}, proxy_location="EveryNode")
+            with _taken_down(ray.serve):
+                ray.serve.run(_application(ray.serve, deployment, threads, replicas), name=NAME, route_prefix="/")
                 fields = {"url": f"http://{settings.host}:{port}", "pid": os.getpid(), "replicas": replicas}
                 log.info("ready", extra={"fields": fields})
                 ended.wait()
