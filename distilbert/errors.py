@@ -48,6 +48,10 @@ class QualityError(DistilBertError, ValueError):
     """A model in low precision answers worse than is allowed."""
 
 
+class TrainingError(DistilBertError, RuntimeError):
+    """A training cannot go on: its loss is no number any more, or a process that took part is gone."""
+
+
 class BackendError(DistilBertError, ImportError):
     """A framework is not installed, is unknown, or is set up in a way that cannot work."""
 

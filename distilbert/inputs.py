@@ -74,6 +74,15 @@ def check_class_labels(labels: Any, shape: Shape, classes: int, limits: tuple[in
         )
 
 
+def check_places(places: Any, hidden: Shape, limits: tuple[int, int] | None) -> None:
+    """Raise InputError unless `places` are (B, P) places of tokens in vectors (B, T, D)."""
+    found = _shape(places)
+    if not _fits(found, (hidden[0], None)) or not is_integer(places):
+        raise InputError(f"places: expected whole numbers ({hidden[0]}, P), found {_dtype(places)} {found}")
+    if limits and hidden[1] is not None and not 0 <= limits[0] <= limits[1] < hidden[1]:
+        raise InputError(f"places: expected 0 to {hidden[1]} - 1, found values from {limits[0]} to {limits[1]}")
+
+
 def check_value_labels(labels: Any, shape: Shape) -> None:
     """Raise InputError unless `labels` are values (regression, multi-label) of the given shape."""
     found = _shape(labels)

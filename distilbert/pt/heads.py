@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from distilbert.config import DistilBertConfig
-from distilbert.inputs import check_choices
+from distilbert.inputs import check_choices, check_places
 from distilbert.outputs import (
     MaskedLMOutput,
     MultipleChoiceModelOutput,
@@ -24,7 +25,7 @@ from distilbert.outputs import (
     TokenClassifierOutput,
 )
 from distilbert.pt.activations import ACTIVATIONS
-from distilbert.pt.io import PreTrainedModel
+from distilbert.pt.io import PreTrainedModel, bounds
 from distilbert.pt.layers import Dropout, Embedding, LayerNorm, Linear, empty_parameter, linear
 from distilbert.pt.losses import classification_loss, span_loss, token_loss
 from distilbert.pt.modeling import DistilBertModel
@@ -70,8 +71,12 @@ class DistilBertForMaskedLM(PreTrainedModel):
         *,
         position_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> MaskedLMOutput | tuple[Any, ...]:
-        """Score every word at every place; labels (B, T) are word ids, -100 where there is nothing to learn."""
+        """Score every word at every place; labels (B, T) are word ids, -100 where there is nothing to learn.
+
+        With `places` (B, P), whole numbers from 0 to T - 1, only these are scored: logits (B, P, V), labels (B, P).
+        """
         encoded = self.distilbert(
             input_ids,
             attention_mask,
@@ -82,11 +87,11 @@ class DistilBertForMaskedLM(PreTrainedModel):
             return_dict=True,
             position_ids=position_ids,
         )
-        hidden = encoded.last_hidden_state  # (B, T, D)
-        hidden = self.vocab_transform(hidden)  # (B, T, D)
-        hidden = self.activation(hidden)  # (B, T, D)
-        hidden = self.vocab_layer_norm(hidden)  # (B, T, D)
-        logits = self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings)  # (B, T, V)
+        hidden = at_places(encoded.last_hidden_state, places)  # (B, T or P, D)
+        hidden = self.vocab_transform(hidden)  # (B, T or P, D)
+        hidden = self.activation(hidden)  # (B, T or P, D)
+        hidden = self.vocab_layer_norm(hidden)  # (B, T or P, D)
+        logits = self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings)  # (B, T or P, V)
         loss = None if labels is None else token_loss(logits, labels)  # ()
         output = MaskedLMOutput(
             loss=loss,
@@ -95,6 +100,14 @@ class DistilBertForMaskedLM(PreTrainedModel):
             attentions=encoded.attentions,
         )
         return self.finish(output, return_dict)
+
+
+def at_places(hidden: Tensor, places: Tensor | None) -> Tensor:
+    """The vectors at some places of each row: hidden (B, T, D), places (B, P) -> (B, P, D); all of them without."""
+    if places is None:
+        return hidden
+    check_places(places, tuple(hidden.shape), bounds(places))
+    return torch.take_along_dim(hidden, places[..., None].long(), 1)  # (B, P, D)
 
 
 class DistilBertForSequenceClassification(PreTrainedModel):

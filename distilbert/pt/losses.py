@@ -29,11 +29,16 @@ def classification_loss(config: DistilBertConfig, logits: Tensor, labels: Tensor
     if problem == "single_label_classification":
         return token_loss(logits, labels)
     inputs.check_value_labels(labels, tuple(logits.shape))
+    return value_losses(problem, logits, labels.reshape(logits.shape)).mean()
+
+
+def value_losses(problem: str, logits: Tensor, labels: Tensor) -> Tensor:
+    """One for each text, the mean over its values: logits (B, L), labels (B, L) -> (B,)."""
     logits = at_least_float32(logits)  # (B, L)
-    targets = labels.reshape(logits.shape).to(logits.dtype)  # (B, L)
+    targets = labels.to(logits.dtype)  # (B, L)
     if problem == "regression":
-        return F.mse_loss(logits, targets)
-    return F.binary_cross_entropy_with_logits(logits, targets)
+        return F.mse_loss(logits, targets, reduction="none").mean(-1)
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(-1)
 
 
 def span_loss(
@@ -55,10 +60,17 @@ def span_loss(
 def cross_entropy(logits: Tensor, labels: Tensor, ignored: int) -> Tensor:
     """Mean over the labels that are not `ignored`: logits (..., L), labels (...) -> ()."""
     kept = labels != ignored  # (...)
-    targets = torch.where(kept, labels, 0).long()  # (...)
-    log_probabilities = torch.log_softmax(at_least_float32(logits), -1)  # (..., L)
-    losses = -torch.gather(log_probabilities, -1, targets[..., None])[..., 0]  # (...)
+    losses = cross_entropies(logits, torch.where(kept, labels, 0), 0.0)  # (...)
     return torch.where(kept, losses, 0).sum() / kept.sum().clip(min=1)
+
+
+def cross_entropies(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """One for each label: logits (..., L), labels (...) -> (...); a share `smoothing` of each goes to all classes."""
+    log_probabilities = torch.log_softmax(at_least_float32(logits), -1)  # (..., L)
+    losses = -torch.gather(log_probabilities, -1, labels.long()[..., None])[..., 0]  # (...)
+    if smoothing == 0:
+        return losses
+    return (1 - smoothing) * losses - smoothing * log_probabilities.mean(-1)
 
 
 def at_least_float32(logits: Tensor) -> Tensor:

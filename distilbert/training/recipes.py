@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `distilbert finetune` is told, as one object that is also a YAML file and a list of options."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from distilbert.training.arguments import TrainingArguments
+from distilbert.training.settings import setting
+
+PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe(TrainingArguments):
+    """A model, a task, and files with examples of it."""
+
+    task: str = setting(
+        dataclasses.MISSING, "As in text-classification, or a name of the model classes.", panel="Model and data"
+    )
+    model_name_or_path: str = setting(dataclasses.MISSING, "Folder or hub repository to start from.", alias="model")
+    train_file: tuple[str, ...] = setting(
+        dataclasses.MISSING, "Files, patterns or folders to learn from.", alias="train"
+    )
+    validation_file: tuple[str, ...] = setting((), "The same to evaluate on.", alias="eval")
+    input_format: str | None = setting(None, "csv, tsv, jsonl, parquet, arrow, conll or squad; else by the suffix.")
+    column: tuple[str, ...] = setting((), "FIELD=NAME: which column a field of the task is in, as text=sentence.")
+    max_train_samples: int | None = setting(None, "Use only the first so many examples.", least=1)
+    max_eval_samples: int | None = setting(None, "The same in evaluation.", least=1)
+    max_seq_length: int = setting(
+        128, "Longest text in tokens; longer ones are cut (384 is usual for answers).", least=8
+    )
+
+    problem_type: str | None = setting(
+        None, "Of text-classification; by default what the labels are.", choices=PROBLEMS, panel="Of single tasks"
+    )
+    doc_stride: int = setting(128, "Of question-answering: tokens that neighbouring windows share.", least=0)
+    version_2_with_negative: bool = setting(False, "Of question-answering: some questions have no answer.")
+    label_all_tokens: bool = setting(False, "Of token-classification: every token of a word has the word's label.")
+    mlm_probability: float = setting(0.15, "Of fill-mask: share of the tokens to be guessed.", above=0, most=1)
+    whole_word_masking: bool = setting(False, "Of fill-mask: all tokens of a word are masked together.")
+    line_by_line: bool = setting(False, "Of fill-mask: every row for itself, rather than full lengths of joined rows.")
