@@ -30,6 +30,8 @@ from distilbert.tf import DistilBertForTokenClassification as TFDistilBertForTok
 from distilbert.tf import DistilBertModel as TFDistilBertModel
 from distilbert.threads import set_threads
 from distilbert.tokenizer import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
+from distilbert.training.finetuning import finetune
+from distilbert.training.recipes import FinetuneRecipe
 
 __version__: str
 
@@ -44,6 +46,7 @@ __all__ = [
     "DistilBertModel",
     "DistilBertTokenizer",
     "DistilBertTokenizerFast",
+    "FinetuneRecipe",
     "FlaxDistilBertForMaskedLM",
     "FlaxDistilBertForMultipleChoice",
     "FlaxDistilBertForQuestionAnswering",
@@ -59,6 +62,7 @@ __all__ = [
     "__version__",
     "choose_backend",
     "convert_checkpoint",
+    "finetune",
     "load",
     "open_checkpoint",
     "pipeline",

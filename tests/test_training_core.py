@@ -210,9 +210,7 @@ def test_rates_fall_from_layer_to_layer() -> None:
     assert plans["classifier.bias"].rate_factor == plans["pre_classifier.weight"].rate_factor == 1
 
 
-@pytest.mark.parametrize(
-    ("values", "frozen"), [({}, -1), ({"freeze_embeddings": True}, 0), ({"freeze_layers": 2}, 2)]
-)
+@pytest.mark.parametrize(("values", "frozen"), [({}, -1), ({"freeze_embeddings": True}, 0), ({"freeze_layers": 2}, 2)])
 def test_frozen_tensors(values: dict[str, Any], frozen: int) -> None:
     plans = tensor_plans(recipe(**values), CONFIG, "token-classification")
     assert {layer_height(name, 3) for name, plan in plans.items() if not plan.trained} == set(range(frozen + 1))

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from distilbert import __version__
-from distilbert.cli import bench, convert, demo, env, inspection, predict, serve, verify
+from distilbert.cli import bench, convert, demo, env, finetune, inspection, predict, serve, verify
 from distilbert.cli.failures import end_on_signals, flush_output, reported
 
 app = typer.Typer(
@@ -21,12 +21,16 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),  # options are found by either spelling
+    },
 )
 for command in (
     convert.convert,
     inspection.inspect,
     verify.verify,
+    finetune.finetune,
     predict.predict,
     serve.serve,
     bench.bench,

@@ -12,18 +12,19 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
 from distilbert.config import DistilBertConfig
 from distilbert.flax.activations import ACTIVATIONS
-from distilbert.flax.calls import model_call
+from distilbert.flax.calls import bounds, model_call
 from distilbert.flax.io import PreTrainedModel
 from distilbert.flax.layers import Dropout, Embedding, LayerNorm, Linear, add_bias, empty_parameter, subkey
 from distilbert.flax.losses import classification_loss, span_loss, token_loss
 from distilbert.flax.modeling import DistilBertModel
 from distilbert.flax.params import Params
-from distilbert.inputs import check_choices
+from distilbert.inputs import check_choices, check_places
 from distilbert.outputs import (
     MaskedLMOutput,
     MultipleChoiceModelOutput,
@@ -78,11 +79,15 @@ class DistilBertForMaskedLM(PreTrainedModel):
         *,
         position_ids: Array | None = None,
         token_type_ids: Array | None = None,
+        places: Array | None = None,
         params: Params | None = None,
         dropout_rng: Array | None = None,
         train: bool | None = None,
     ) -> MaskedLMOutput | tuple[Any, ...]:
-        """Score every word at every place; labels (B, T) are word ids, -100 where there is nothing to learn."""
+        """Score every word at every place; labels (B, T) are word ids, -100 where there is nothing to learn.
+
+        With `places` (B, P), whole numbers from 0 to T - 1, only these are scored: logits (B, P, V), labels (B, P).
+        """
         encoded = self.distilbert(
             input_ids,
             attention_mask,
@@ -95,11 +100,11 @@ class DistilBertForMaskedLM(PreTrainedModel):
             dropout_rng=subkey(dropout_rng, 0),
             train=train,
         )
-        hidden = encoded.last_hidden_state  # (B, T, D)
-        hidden = self.vocab_transform(hidden)  # (B, T, D)
-        hidden = self.activation(hidden)  # (B, T, D)
-        hidden = self.vocab_layer_norm(hidden)  # (B, T, D)
-        logits = self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings)  # (B, T, V)
+        hidden = at_places(encoded.last_hidden_state, places)  # (B, T or P, D)
+        hidden = self.vocab_transform(hidden)  # (B, T or P, D)
+        hidden = self.activation(hidden)  # (B, T or P, D)
+        hidden = self.vocab_layer_norm(hidden)  # (B, T or P, D)
+        logits = self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings)  # (B, T or P, V)
         loss = None if labels is None else token_loss(logits, labels)  # ()
         output = MaskedLMOutput(
             loss=loss,
@@ -108,6 +113,14 @@ class DistilBertForMaskedLM(PreTrainedModel):
             attentions=encoded.attentions,
         )
         return self.finish(output, return_dict)
+
+
+def at_places(hidden: Array, places: Array | None) -> Array:
+    """The vectors at some places of each row: hidden (B, T, D), places (B, P) -> (B, P, D); all of them without."""
+    if places is None:
+        return hidden
+    check_places(places, tuple(hidden.shape), bounds(places))
+    return jnp.take_along_axis(hidden, places[..., None], 1, mode="clip")  # (B, P, D)
 
 
 class DistilBertForSequenceClassification(PreTrainedModel):

@@ -17,6 +17,7 @@ from distilbert.config import DistilBertConfig
 from distilbert.convert.tensor import Array
 from distilbert.errors import InputError
 from distilbert.flax.attention import DEFAULT, check_implementation
+from distilbert.flax.layers import Embedding, Linear
 from distilbert.flax.params import Params, cast, fitting, float_type, nested, path_name, variables
 from distilbert.outputs import OUTPUT_CLASSES, ModelOutput
 from distilbert.pretrained import PreTrained
@@ -186,6 +187,12 @@ class PreTrainedModel(PreTrained, nnx.Module):
         self.attn_implementation = check_implementation(name)
         for block in self.encoder.transformer.layer:
             block.attention.implementation = name
+
+    def set_half_products(self, enabled: bool) -> None:
+        """Round the factors of the linear layers' products to bfloat16; all other numbers stay as they are."""
+        for _, module in nnx.iter_modules(self):
+            if isinstance(module, Linear | Embedding):
+                module.half_products = enabled
 
     def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: Mapping[str, Any] | None = None) -> None:
         """Compute the blocks again in the backward pass instead of keeping their intermediate values."""

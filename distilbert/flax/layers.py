@@ -14,21 +14,31 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array, lax
 
+from distilbert.flax.dropout_bits import mixed_key, random_bits
+from distilbert.flax.products import half_matmul
 from distilbert.reference import LAYER_NORM_EPS
 
 
 class Linear(nnx.Module):
-    """x (..., in) -> (..., out)."""
+    """x (..., in) -> (..., out).
+
+    Attributes:
+        half_products: round the factors of the product to bfloat16.
+    """
+
+    half_products = False
 
     def __init__(self, in_features: int, out_features: int) -> None:
         self.kernel = empty_parameter(in_features, out_features)
         self.bias = empty_parameter(out_features)
 
     def __call__(self, x: Array) -> Array:
-        return add_bias(x @ self.kernel[...], self.bias[...])
+        product = half_matmul if self.half_products else jnp.matmul
+        return add_bias(product(x, self.kernel[...]), self.bias[...])
 
 
 class Embedding(nnx.Module):
@@ -36,7 +46,12 @@ class Embedding(nnx.Module):
 
     The row `padding_idx` gets no gradient, and with `trained=False` none does; then the table is a plain Variable, so
     that optimisers over `nnx.Param` leave it alone.
+
+    Attributes:
+        half_products: round the factors of the products to bfloat16.
     """
+
+    half_products = False
 
     def __init__(self, num_embeddings: int, dim: int, *, padding_idx: int | None = None, trained: bool = True) -> None:
         self.embedding = empty_parameter(num_embeddings, dim, kind=nnx.Param if trained else nnx.Variable)
@@ -55,6 +70,8 @@ class Embedding(nnx.Module):
     def attend(self, x: Array) -> Array:
         """Products of x (..., D) with every row (N, D): (..., N), without a transposed copy of the table."""
         table = self.embedding[...]
+        if self.half_products:
+            return half_matmul(x, table.T)
         return lax.dot_general(x, table, (((x.ndim - 1,), (1,)), ((), ())))
 
 
@@ -91,16 +108,13 @@ def dropout_function(rate: float, dropout_rng: Array | None) -> Callable[[Array]
 
 
 def _drop(rate: float, dropout_rng: Array, x: Array) -> Array:
-    """Two numbers share 32 random bits, which take longer to draw than all the rest; the rate is exact to 1/65,536."""
-    *rows, last = x.shape
-    bits = jax.random.bits(dropout_rng, (*rows, -(-last // 2)), jnp.uint32)  # (..., half of D)
-    numbers = jnp.concatenate([bits & 0xFFFF, bits >> 16], -1)[..., :last]  # (..., D), from 0 to 65535
-    return jnp.where(numbers >= round(rate * 2**16), x / (1 - rate), 0)
+    kept = random_bits(dropout_rng, x.shape) >= np.uint32(round(rate * 2**32))
+    return jnp.where(kept, x / (1 - rate), 0)
 
 
 def subkey(dropout_rng: Array | None, number: int) -> Array | None:
     """One of the independent keys that follow from a key; none from none."""
-    return None if dropout_rng is None else jax.random.fold_in(dropout_rng, number)
+    return None if dropout_rng is None else mixed_key(dropout_rng, number)
 
 
 def empty_parameter(*shape: int, kind: type[nnx.Variable[Any]] = nnx.Param) -> Any:

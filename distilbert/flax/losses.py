@@ -30,11 +30,16 @@ def classification_loss(config: DistilBertConfig, logits: Array, labels: Array) 
     if problem == "single_label_classification":
         return token_loss(logits, labels)
     inputs.check_value_labels(labels, tuple(logits.shape))
+    return value_losses(problem, logits, labels.reshape(logits.shape)).mean()
+
+
+def value_losses(problem: str, logits: Array, labels: Array) -> Array:
+    """One for each text, the mean over its values: logits (B, L), labels (B, L) -> (B,)."""
     logits = at_least_float32(logits)  # (B, L)
-    targets = jnp.asarray(labels, logits.dtype).reshape(logits.shape)  # (B, L)
+    targets = jnp.asarray(labels, logits.dtype)  # (B, L)
     if problem == "regression":
-        return jnp.square(logits - targets).mean()
-    return (jax.nn.softplus(logits) - targets * logits).mean()
+        return jnp.square(logits - targets).mean(-1)
+    return (jax.nn.softplus(logits) - targets * logits).mean(-1)
 
 
 def span_loss(
@@ -56,7 +61,14 @@ def span_loss(
 def cross_entropy(logits: Array, labels: Array, ignored: int) -> Array:
     """Mean over the labels that are not `ignored`: logits (..., L), labels (...) -> ()."""
     kept = labels != ignored  # (...)
-    targets = jnp.where(kept, labels, 0)  # (...)
-    log_probabilities = jax.nn.log_softmax(at_least_float32(logits), -1)  # (..., L)
-    losses = -jnp.take_along_axis(log_probabilities, targets[..., None], -1, mode="clip")[..., 0]  # (...)
+    losses = cross_entropies(logits, jnp.where(kept, labels, 0), 0.0)  # (...)
     return jnp.where(kept, losses, 0).sum() / kept.sum().clip(min=1).astype(losses.dtype)
+
+
+def cross_entropies(logits: Array, labels: Array, smoothing: float) -> Array:
+    """One for each label: logits (..., L), labels (...) -> (...); a share `smoothing` of each goes to all classes."""
+    log_probabilities = jax.nn.log_softmax(at_least_float32(logits), -1)  # (..., L)
+    losses = -jnp.take_along_axis(log_probabilities, labels[..., None], -1, mode="clip")[..., 0]  # (...)
+    if smoothing == 0:
+        return losses
+    return (1 - smoothing) * losses - smoothing * log_probabilities.mean(-1)

@@ -7,23 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Encoding
 
-from distilbert.errors import InputError, TokenizerError, describe
+from distilbert.errors import InputError, describe
 from distilbert.outputs import ModelOutput
+from distilbert.pipelines.answers import find_answers, question_windows
 from distilbert.pipelines.inputs import as_list, is_count
 from distilbert.pipelines.jobs import Encoded
 from distilbert.pipelines.options import Options
 from distilbert.pipelines.pipeline import Pipeline
-from distilbert.pipelines.spans import Span, candidates
 
 KEYS = ("question", "context")
 EXPECTED = "{'question': ..., 'context': ...}"
 USUAL_LENGTH = 384  # tokens of a window
 USUAL_STRIDE = 128
-NOTHING = {"score": 0.0, "start": 0, "end": 0, "answer": ""}
 
 
 @dataclass(frozen=True)
@@ -93,66 +90,23 @@ class QuestionAnswering(Pipeline):
         pairs = [_as_question(item) for item in items]
         length = min(options.max_seq_len or USUAL_LENGTH, self.max_length)
         stride = min(length // 2, USUAL_STRIDE) if options.doc_stride is None else options.doc_stride
-        place = self._context_place()
-        texts = pairs if place == 1 else [pair[::-1] for pair in pairs]
-        try:
-            encoded = self.tokenizer.batch_encode_plus(
-                texts,
-                truncation="only_second" if place == 1 else "only_first",
-                max_length=length,
-                stride=stride,
-                return_overflowing_tokens=True,
-                return_attention_mask=False,
-                return_token_type_ids=False,
-                verbose=False,
-            )
-        except TokenizerError:
-            self._check_room(pairs, length, stride)
-            raise
-        windows: list[list[Encoding]] = [[] for _ in items]
-        for number, window in zip(encoded["overflow_to_sample_mapping"], encoded.encodings or (), strict=True):
-            windows[number].append(window)
+        windows = question_windows(self.tokenizer, pairs, length, stride)
         return [Encoded([window.ids for window in found], found) for found in windows]
 
     def decode(
         self, item: Any, context: Sequence[Encoding], answers: Sequence[ModelOutput], options: AnswerOptions
     ) -> Any:
-        text, place, cls = item["context"], self._context_place(), self.tokenizer.cls_token_id
-        # Several spans of tokens can be the same words: with too few of them, words would be missed.
-        count = 2 * options.top_k + 10 if options.align_to_words else options.top_k
-        found: dict[str, dict[str, Any]] = {}
-        no_answer = np.inf
-        for window, logits in zip(context, answers, strict=True):
-            allowed = _allowed(window, place, cls)
-            best = candidates(logits.start_logits, logits.end_logits, allowed, count, options.max_answer_len)
-            no_answer = min(no_answer, best.no_answer)
-            for span in best.spans:
-                start, end = _characters(window, span, place, options.align_to_words)
-                answer = text[start:end]
-                entry = found.setdefault(answer.lower(), {"score": 0.0, "start": start, "end": end, "answer": answer})
-                entry["score"] += span.score
-        results = list(found.values())
-        if options.handle_impossible_answer:
-            results.append({**NOTHING, "score": no_answer})
-        results.sort(key=lambda result: -result["score"])  # stable: of equal ones, the one found first
-        results = results[: options.top_k] or [dict(NOTHING)]
+        results = find_answers(
+            self.tokenizer,
+            item["context"],
+            context,
+            answers,
+            options.top_k,
+            max_answer_len=options.max_answer_len,
+            align_to_words=options.align_to_words,
+            handle_impossible_answer=options.handle_impossible_answer,
+        )
         return results[0] if len(results) == 1 else results
-
-    def _context_place(self) -> int:
-        """1 if the context is the second text; as in transformers it is the first (0) where padding is on the left."""
-        return 1 if self.tokenizer.padding_side == "right" else 0
-
-    def _check_room(self, pairs: Sequence[tuple[str, str]], length: int, stride: int) -> None:
-        """Raise InputError if a question leaves no room for its context."""
-        questions = [question for question, _ in pairs]
-        longest = max(map(len, self.tokenizer(questions, add_special_tokens=False, verbose=False)["input_ids"]))
-        specials = self.tokenizer.num_special_tokens_to_add(pair=True)
-        room = max(length - specials - longest, 0)
-        if room <= stride:
-            raise InputError(
-                f"question: has {longest} tokens, which leaves {room} of {length} for the context, and windows with "
-                f"doc_stride {stride} take more; shorten the question, raise max_seq_len or lower doc_stride"
-            )
 
 
 def _paired(questions: Any, contexts: Any) -> list[Any]:
@@ -185,33 +139,3 @@ def _as_question(item: Any) -> tuple[str, str]:
     if problems:
         raise InputError(describe("inputs", problems))
     return item["question"], item["context"]
-
-
-def _allowed(window: Encoding, place: int, cls: int | None) -> NDArray[np.bool_]:
-    """(T,), the tokens that an answer may have, by the rules of transformers.
-
-    They are the context and every [CLS], also one that is written in the question; and all where the context comes
-    first.
-    """
-    if place == 0:
-        return np.ones(len(window), bool)
-    allowed: NDArray[np.bool_] = np.array(window.ids) == cls
-    allowed[:-1] |= np.array(window.type_ids[:-1]) == 1  # but for the last token, which is [SEP]
-    return allowed
-
-
-def _characters(window: Encoding, span: Span, place: int, align_to_words: bool) -> tuple[int, int]:
-    """Where in the context a span is."""
-    start = end = None
-    if align_to_words:
-        start, end = _word(window, span.start, place), _word(window, span.end, place)
-    if start is None or end is None:
-        start, end = (window.token_to_chars(token) or (0, 0) for token in (span.start, span.end))
-    return start[0], end[1]
-
-
-def _word(window: Encoding, token: int, place: int) -> tuple[int, int] | None:
-    """The characters of a token's word, as far as the window holds it; None for special tokens."""
-    word = window.token_to_word(token)
-    found: tuple[int, int] | None = None if word is None else window.word_to_chars(word, place)
-    return found

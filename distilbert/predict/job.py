@@ -20,8 +20,9 @@ from distilbert.errors import InputError, describe
 from distilbert.files import file_digest
 from distilbert.pipelines import Pipeline, pipeline
 from distilbert.pipelines.registry import find
-from distilbert.predict.fields import Columns, Results, choose_columns, results_of
+from distilbert.predict.fields import FIELDS, Results, results_of
 from distilbert.tables import find_inputs, format_of, read_columns, read_kinds
+from distilbert.tables.fields import Columns, choose_columns
 from distilbert.tables.formats import STANDARD, TEXT_FORMATS
 
 
@@ -146,7 +147,7 @@ def make_job(
     _check_apart(files, output)
     target = format_of(output, output_format or (source if output == STANDARD else None))
     present = read_columns(files[0], source)
-    reads = choose_columns(kind.task, columns, present)
+    reads = choose_columns(kind.task, FIELDS[kind.task], columns, present)
     results = {prefix + name: kind_ for name, kind_ in results_of(kind.task, parsed).columns.items()}
     return Job(
         task=kind.task,

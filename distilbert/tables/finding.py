@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from distilbert.errors import DistilBertError, FileError, describe
@@ -30,9 +30,9 @@ def find_inputs(names: Sequence[str | Path], format: str | None = None) -> list[
     problems: list[str] = []
     found: dict[Path, Path] = {}
     for name in names:
-        for path in _expand(str(name), problems):
+        for path in expand(str(name), problems):
             found.setdefault(path.resolve(), path)
-    problems += _column_problems(found.values(), format)
+    problems += column_problems(found.values(), format)
     if not names:
         problems.append("no name was given")
     if problems:
@@ -40,13 +40,21 @@ def find_inputs(names: Sequence[str | Path], format: str | None = None) -> list[
     return list(found.values())
 
 
-def _expand(name: str, problems: list[str]) -> list[Path]:
+def expand(name: str, problems: list[str], more_suffixes: Collection[str] = ()) -> list[Path]:
+    """The files that one name stands for, not looked into; where there are none, the reason goes into `problems`.
+
+    Args:
+        name: as for `find_inputs`.
+        problems: takes what is wrong.
+        more_suffixes: of files that count in a folder besides those of the formats here.
+    """
     path = Path(name)
     if path == STANDARD:
         return [path]
     if path.is_dir():
-        paths = [inner for inner in sorted(path.iterdir()) if _is_input(inner)]
-        return paths or _none(problems, f"{name}: no file of a known format in this folder ({known_suffixes()})")
+        paths = [inner for inner in sorted(path.iterdir()) if _is_input(inner, more_suffixes)]
+        known = ", ".join([*more_suffixes, known_suffixes()])
+        return paths or _none(problems, f"{name}: no file of a known format in this folder ({known})")
     if path.exists():
         return [path]
     if glob.has_magic(name):
@@ -55,8 +63,10 @@ def _expand(name: str, problems: list[str]) -> list[Path]:
     return _none(problems, f"{name}: not found")
 
 
-def _is_input(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and suffix_format(path) is not None
+def _is_input(path: Path, more_suffixes: Collection[str]) -> bool:
+    if path.name.startswith(".") or not path.is_file():
+        return False
+    return suffix_format(path) is not None or path.name.lower().removesuffix(".gz").endswith(tuple(more_suffixes))
 
 
 def _none(problems: list[str], problem: str) -> list[Path]:
@@ -64,7 +74,8 @@ def _none(problems: list[str], problem: str) -> list[Path]:
     return []
 
 
-def _column_problems(paths: Iterable[Path], format: str | None) -> list[str]:
+def column_problems(paths: Iterable[Path], format: str | None) -> list[str]:
+    """Which headers and schemas cannot be read, or differ from the first."""
     problems: list[str] = []
     first: tuple[Path, list[str]] | None = None
     for path in paths:

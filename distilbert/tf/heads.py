@@ -17,7 +17,7 @@ from keras import ops
 from keras.layers import Dropout
 
 from distilbert.config import DistilBertConfig
-from distilbert.inputs import check_choices
+from distilbert.inputs import check_choices, check_places
 from distilbert.outputs import (
     MaskedLMOutput,
     MultipleChoiceModelOutput,
@@ -26,7 +26,7 @@ from distilbert.outputs import (
     TokenClassifierOutput,
 )
 from distilbert.tf.activations import ACTIVATIONS
-from distilbert.tf.io import PreTrainedModel
+from distilbert.tf.io import PreTrainedModel, bounds
 from distilbert.tf.layers import Embedding, Layer, LayerNorm, Linear, add_bias, multiply
 from distilbert.tf.losses import classification_loss, span_loss, token_loss
 from distilbert.tf.modeling import DistilBertModel
@@ -75,9 +75,13 @@ class DistilBertForMaskedLM(PreTrainedModel):
         *,
         position_ids: tf.Tensor | None = None,
         token_type_ids: tf.Tensor | None = None,
+        places: tf.Tensor | None = None,
         training: bool | None = None,
     ) -> MaskedLMOutput | tuple[Any, ...]:
-        """Score every word at every place; labels (B, T) are word ids, -100 where there is nothing to learn."""
+        """Score every word at every place; labels (B, T) are word ids, -100 where there is nothing to learn.
+
+        With `places` (B, P), whole numbers from 0 to T - 1, only these are scored: logits (B, P, V), labels (B, P).
+        """
         encoded = self.distilbert(
             input_ids,
             attention_mask,
@@ -89,11 +93,11 @@ class DistilBertForMaskedLM(PreTrainedModel):
             position_ids=position_ids,
             training=training,
         )
-        hidden = encoded.last_hidden_state  # (B, T, D)
-        hidden = self.vocab_transform(hidden)  # (B, T, D)
-        hidden = self.activation(hidden)  # (B, T, D)
-        hidden = self.vocab_layer_norm(hidden)  # (B, T, D)
-        logits = self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings)  # (B, T, V)
+        hidden = at_places(encoded.last_hidden_state, places)  # (B, T or P, D)
+        hidden = self.vocab_transform(hidden)  # (B, T or P, D)
+        hidden = self.activation(hidden)  # (B, T or P, D)
+        hidden = self.vocab_layer_norm(hidden)  # (B, T or P, D)
+        logits = self.vocab_projector(hidden, self.distilbert.embeddings.word_embeddings)  # (B, T or P, V)
         loss = None if labels is None else token_loss(logits, labels)  # ()
         output = MaskedLMOutput(
             loss=loss,
@@ -102,6 +106,16 @@ class DistilBertForMaskedLM(PreTrainedModel):
             attentions=encoded.attentions,
         )
         return self.finish(output, return_dict)
+
+
+def at_places(hidden: tf.Tensor, places: tf.Tensor | None) -> tf.Tensor:
+    """The vectors at some places of each row: hidden (B, T, D), places (B, P) -> (B, P, D); all of them without."""
+    if places is None:
+        return hidden
+    check_places(places, tuple(hidden.shape), bounds(places))
+    return tf.gather(
+        hidden, tf.clip_by_value(tf.cast(places, tf.int32), 0, ops.shape(hidden)[1] - 1), batch_dims=1
+    )  # (B, P, D)
 
 
 @keras.saving.register_keras_serializable("distilbert")

@@ -67,9 +67,7 @@ class PreTrainedModel(PreTrained, KerasModel):
     def load_tensors(self, tensors: Mapping[str, Array]) -> None:
         specs = self.tensor_specs
         for name, values in tensors.items():
-            variable = self.parameter(specs[name])
-            value = tf.cast(tf.convert_to_tensor(values), variable.dtype)
-            variable.assign(tf.transpose(value) if specs[name].transposed else value)
+            assign(self.parameter(specs[name]), values, specs[name])
 
     def dump_tensors(self) -> dict[str, Array]:
         return {name: to_numpy(self.parameter(tensor), tensor) for name, tensor in self.tensor_specs.items()}
@@ -155,6 +153,12 @@ def to_numpy(variable: Any, tensor: TensorSpec) -> Array:
     """A NumPy copy of a variable's values in PyTorch's orientation."""
     values: Array = tf.convert_to_tensor(variable).numpy()
     return values.T if tensor.transposed else values
+
+
+def assign(variable: Any, values: Array, tensor: TensorSpec) -> None:
+    """Give a variable the values of a NumPy array in PyTorch's orientation."""
+    value = tf.cast(tf.convert_to_tensor(values), variable.dtype)
+    variable.assign(tf.transpose(value) if tensor.transposed else value)
 
 
 def bounds(values: tf.Tensor) -> tuple[int, int] | None:

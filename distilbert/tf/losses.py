@@ -30,11 +30,16 @@ def classification_loss(config: DistilBertConfig, logits: tf.Tensor, labels: tf.
     if problem == "single_label_classification":
         return token_loss(logits, labels)
     inputs.check_value_labels(labels, tuple(logits.shape))
+    return tf.reduce_mean(value_losses(problem, logits, tf.reshape(labels, ops.shape(logits))))
+
+
+def value_losses(problem: str, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """One for each text, the mean over its values: logits (B, L), labels (B, L) -> (B,)."""
     logits = at_least_float32(logits)  # (B, L)
-    targets = tf.cast(tf.reshape(labels, ops.shape(logits)), logits.dtype)  # (B, L)
+    targets = tf.cast(labels, logits.dtype)  # (B, L)
     if problem == "regression":
-        return tf.reduce_mean(tf.math.squared_difference(logits, targets))
-    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits))
+        return tf.reduce_mean(tf.math.squared_difference(logits, targets), -1)
+    return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(targets, logits), -1)
 
 
 def span_loss(
@@ -57,13 +62,21 @@ def span_loss(
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, ignored: tf.Tensor | int) -> tf.Tensor:
-    """Mean over the labels that are not `ignored`: logits (..., L), labels (...) of int64 -> ().
+    """Mean over the labels that are not `ignored`: logits (..., L), labels (...) of int64 -> ()."""
+    kept = tf.not_equal(labels, ignored)  # (...)
+    losses = cross_entropies(logits, tf.where(kept, labels, tf.zeros_like(labels)), 0.0)  # (...)
+    count = tf.maximum(tf.math.count_nonzero(kept), 1)  # ()
+    return tf.reduce_sum(tf.where(kept, losses, tf.zeros_like(losses))) / tf.cast(count, losses.dtype)
+
+
+def cross_entropies(logits: tf.Tensor, labels: tf.Tensor, smoothing: float) -> tf.Tensor:
+    """One for each label: logits (..., L), labels (...) -> (...); a share `smoothing` of each goes to all classes.
 
     Classes outside 0 to L - 1, seen only in compiled code, are clamped: on some devices they would give NaN.
     """
-    kept = tf.not_equal(labels, ignored)  # (...)
-    last = tf.cast(ops.shape(logits)[-1], tf.int64) - 1  # ()
-    targets = tf.clip_by_value(tf.where(kept, labels, tf.zeros_like(labels)), 0, last)  # (...)
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, at_least_float32(logits))  # (...)
-    count = tf.maximum(tf.math.count_nonzero(kept), 1)  # ()
-    return tf.reduce_sum(tf.where(kept, losses, tf.zeros_like(losses))) / tf.cast(count, losses.dtype)
+    logits = at_least_float32(logits)  # (..., L)
+    targets = tf.clip_by_value(tf.cast(labels, tf.int32), 0, ops.shape(logits)[-1] - 1)  # (...)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)  # (...)
+    if smoothing == 0:
+        return losses
+    return (1 - smoothing) * losses - smoothing * tf.reduce_mean(tf.nn.log_softmax(logits), -1)

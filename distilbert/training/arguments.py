@@ -22,6 +22,7 @@ FREE = frozenset(
         "report_to",
         "save_total_limit",
         "fsdp",
+        "certify",
     }
 )
 
@@ -86,6 +87,7 @@ class TrainingArguments(Settings):
     early_stopping_patience: int | None = setting(None, "Stop after so many evaluations without gain.", least=1)
     early_stopping_threshold: float = setting(0.0, "What counts as gain.", least=0)
     logging_steps: int = setting(50, "Steps between lines of the log.", least=1)
+    certify: bool = setting(True, "In the end compare the model in all installed frameworks.")
     report_to: tuple[str, ...] = setting(("tensorboard",), "Where curves go besides the log: tensorboard, or none.")
 
     def problems(self) -> list[str]:

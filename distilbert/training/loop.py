@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from distilbert.errors import TrainingError
+from distilbert.convert.tensor import Array
+from distilbert.errors import InputError, TrainingError
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.batch import Batch, normalised, padded_length, share
 from distilbert.training.checkpoints import Checkpoints, Progress
@@ -49,34 +50,44 @@ class Training:
             train, validation: examples to learn from and to evaluate on.
             checkpoints: where they go.
             longest: tokens that the model takes.
-            reports: who is told; only those of the first process.
+            reports: who is told; none but on the first process.
         """
         self.arguments = arguments
         self.engine = engine
         self.task = task
         self.train = train
-        self.validation = validation if arguments.eval_strategy != "no" else None
+        self.validation = validation
         self.checkpoints = checkpoints
         self.longest = longest
-        self.reports = reports if engine.settings.world.is_first else ()
+        self.reports = reports
         self.progress = Progress()
+        self.step = 0  # how many were taken
         self.order = Order(train.lengths, self._batch_size(), arguments.seed, arguments.group_by_length)
         self.total = self.order.total_steps(arguments)
 
     # The whole.
 
+    def resume(self) -> None:
+        """Go on from the newest checkpoint, if there is one; InputError if it is of another training."""
+        found = self.checkpoints.latest()
+        if found is not None:
+            state, self.progress = found
+            self.engine.load_state(state)
+            self.step = state.step
+
     def run(self) -> int:
-        """Take the steps that are left, up to the last or the one to stop at; the number of steps taken so far."""
-        step = self._resume()
+        """Take the steps that are left, up to the last or the one to stop at; how many were taken so far."""
+        step = self.step
         end = min(self.total, self.arguments.stop_at_step or self.total)
         log = _Log(self.arguments.logging_steps, step)
-        self._tell("begin", self._plan(step))
+        self._tell("begin", self.plan())
+        self._check_metric()
         while step < end and not self._has_stopped_early():
             parts = self.parts(step)
             rate = learning_rate(self.arguments, step, self.total)
             result = self.engine.step(self._own(parts), rate, step)
             self._check(result, step)
-            step += 1
+            step = self.step = step + 1
             self._tell("stepped", step)
             log.add(result, parts)
             if log.is_due(step) or step == end:
@@ -128,25 +139,38 @@ class Training:
 
     # Evaluations and checkpoints.
 
-    def _evaluate(self, step: int) -> None:
+    def evaluate(self) -> dict[str, float]:
+        """Metrics of the model as it is; none without data for it."""
         if self.validation is None:
+            return {}
+        batch, multiple = self.arguments.per_device_eval_batch_size, self.arguments.pad_to_multiple_of
+        return evaluate(self.engine, self.task, self.validation, batch, multiple, self.longest)
+
+    def final_weights(self) -> dict[str, Array]:
+        """The weights to end with, in the engine too: the newest, or the best."""
+        best = self.progress.best_step
+        if self.arguments.load_best_model_at_end and best not in (None, self.step):
+            self.engine.load_state(self.checkpoints.load(best)[0])
+        return self.engine.state().weights
+
+    def _evaluate(self, step: int) -> None:
+        metrics = self.evaluate()
+        if metrics:
+            self._note_best(step, metrics)
+            self._record("evaluated", step, metrics)
+
+    def _check_metric(self) -> None:
+        """Raise InputError for a metric that evaluations do not have: one of them tells, before hours are lost."""
+        name = best_metric_name(self.arguments, self.main_metric)
+        if self.validation is None or name in ("eval_loss", f"eval_{self.main_metric}"):
             return
-        arguments = self.arguments
-        metrics = evaluate(
-            self.engine,
-            self.task,
-            self.validation,
-            arguments.per_device_eval_batch_size,
-            arguments.pad_to_multiple_of,
-            self.longest,
-        )
-        self._note_best(step, metrics)
-        self._record("evaluated", step, metrics)
+        metrics = self.evaluate()
+        if name not in metrics:
+            names = ", ".join(metric.removeprefix("eval_") for metric in metrics)
+            raise InputError(f"metric_for_best_model: expected one of {names}; found {name.removeprefix('eval_')!r}")
 
     def _note_best(self, step: int, metrics: dict[str, float]) -> None:
-        name = best_metric_name(self.arguments, self.task.main_metric)
-        if name not in metrics:
-            raise TrainingError(f"metric_for_best_model: expected one of {', '.join(metrics)}; found {name!r}")
+        name = best_metric_name(self.arguments, self.main_metric)
         value, best = metrics[name], self.progress.best_metric
         gain = math.inf if best is None else (value - best) * (1 if is_greater_better(self.arguments, name) else -1)
         if gain > 0:
@@ -165,15 +189,17 @@ class Training:
             for report in self.reports:
                 report.saved(state.step, path)
 
-    def _resume(self) -> int:
-        found = self.checkpoints.latest()
-        if found is None:
-            return 0
-        state, self.progress = found
-        self.engine.load_state(state)
-        return state.step
-
     # Small facts.
+
+    @property
+    def main_metric(self) -> str:
+        """The one that counts, unless the recipe says otherwise."""
+        return str(self.task.main_metric)
+
+    def example_counts(self) -> dict[str, int]:
+        """How many examples each split has."""
+        found = {"train": len(self.train)}
+        return found if self.validation is None else {**found, "validation": len(self.validation)}
 
     def _batch_size(self) -> int:
         arguments, world = self.arguments, self.engine.settings.world
@@ -184,7 +210,8 @@ class Training:
             return step % self.order.steps_per_epoch == 0 or step == self.total
         return strategy == "steps" and (step % every == 0 or step == self.total)
 
-    def _plan(self, step: int) -> Plan:
+    def plan(self) -> Plan:
+        """What is about to be trained, for reports."""
         trained = [name for name, plan in self.engine.settings.plans.items() if plan.trained]
         shapes = self.engine.model.tensor_specs
         return Plan(
@@ -194,7 +221,7 @@ class Training:
             trainable_parameters=sum(math.prod(shapes[name].shape) for name in trained),
             backend=self.engine.backend,
             processes=self.engine.settings.world.size,
-            resumed_step=step,
+            resumed_step=self.step,
         )
 
     def _record(self, kind: str, step: int, values: dict[str, float]) -> None:
@@ -214,10 +241,10 @@ def best_metric_name(arguments: TrainingArguments, main_metric: str) -> str:
 
 
 def is_greater_better(arguments: TrainingArguments, name: str) -> bool:
-    """Whether more of a metric is better: of a loss it is not."""
+    """Whether more of a metric is better: of losses and squared errors it is not."""
     if arguments.greater_is_better is not None:
         return arguments.greater_is_better
-    return not name.endswith(("loss", "perplexity"))
+    return not name.endswith(("loss", "perplexity", "mse"))
 
 
 class _Log:

@@ -27,8 +27,8 @@ class FinetuneRecipe(TrainingArguments):
     column: tuple[str, ...] = setting((), "FIELD=NAME: which column a field of the task is in, as text=sentence.")
     max_train_samples: int | None = setting(None, "Use only the first so many examples.", least=1)
     max_eval_samples: int | None = setting(None, "The same in evaluation.", least=1)
-    max_seq_length: int = setting(
-        128, "Longest text in tokens; longer ones are cut (384 is usual for answers).", least=8
+    max_seq_length: int | None = setting(
+        None, "Longest text in tokens, where longer ones are cut; by default 128, for answers 384.", least=8
     )
 
     problem_type: str | None = setting(

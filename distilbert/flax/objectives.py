@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What JAX models are trained for: terms of a loss, each a sum of what single labels lose times their weights.
+
+A part of a step is a dict of arrays (see `distilbert/training/batch.py`). Because its weights add up to 1 over all
+parts, so do the terms, and the gradients.
+
+An objective is a pytree: its arrays, as the weights of a teacher, are arguments of the compiled step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jax import Array, tree_util
+
+from distilbert import inputs
+from distilbert.config import DistilBertConfig
+from distilbert.flax.losses import cross_entropies, value_losses
+from distilbert.outputs import ModelOutput
+
+INPUTS = ("input_ids", "attention_mask", "places")
+
+
+@tree_util.register_static
+class TaskObjective:
+    """The loss of a model's own task."""
+
+    def __init__(self, config: DistilBertConfig, task: str, smoothing: float) -> None:
+        """Take a task of `spec.TASKS`, and the share of a class label that is spread over all classes."""
+        self.config = config
+        self.task = task
+        self.smoothing = smoothing
+
+    def __call__(self, model: Callable[..., Any], part: dict[str, Array]) -> tuple[dict[str, Array], ModelOutput]:
+        """The terms of the loss and the model's answers; the model comes with its parameters and key for dropout."""
+        output = model(**{name: part[name] for name in INPUTS if name in part}, return_dict=True)
+        losses = self.losses(output, part)  # (B,), (B, T) or (B, P)
+        return {"loss": (part["weights"] * losses).sum()}, output
+
+    def losses(self, output: ModelOutput, part: dict[str, Array]) -> Array:
+        """What each label loses, in the shape of the weights."""
+        if self.task == "question-answering":
+            starts = cross_entropies(output.start_logits, part["start_positions"], self.smoothing)  # (B,)
+            ends = cross_entropies(output.end_logits, part["end_positions"], self.smoothing)  # (B,)
+            return (starts + ends) / 2
+        labels = part["labels"]
+        if self.task == "sequence-classification":
+            problem = inputs.problem_type(self.config, labels)
+            if problem != "single_label_classification":
+                return value_losses(problem, output.logits, labels)
+        return cross_entropies(output.logits, labels.clip(min=0), self.smoothing)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What TensorFlow models are trained for: terms of a loss, each a sum of what single labels lose times their weights.
+
+A part of a step is a dict of tensors (see `distilbert/training/batch.py`). Because its weights add up to 1 over all
+parts on all processes, so do the terms, and the gradients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from distilbert import inputs
+from distilbert.config import DistilBertConfig
+from distilbert.outputs import ModelOutput
+from distilbert.tf.losses import cross_entropies, value_losses
+
+INPUTS = ("input_ids", "attention_mask", "places")
+
+
+class TaskObjective:
+    """The loss of a model's own task."""
+
+    def __init__(self, config: DistilBertConfig, task: str, smoothing: float) -> None:
+        """Take a task of `spec.TASKS`, and the share of a class label that is spread over all classes."""
+        self.config = config
+        self.task = task
+        self.smoothing = smoothing
+
+    def __call__(self, model: Any, part: dict[str, tf.Tensor], training: bool) -> tuple[dict[str, tf.Tensor], ModelOutput]:
+        """The terms of the loss and the model's answers."""
+        output = model(**{name: part[name] for name in INPUTS if name in part}, return_dict=True, training=training)
+        losses = self.losses(output, part)  # (B,), (B, T) or (B, P)
+        return {"loss": tf.reduce_sum(tf.cast(part["weights"], losses.dtype) * losses)}, output
+
+    def losses(self, output: ModelOutput, part: dict[str, tf.Tensor]) -> tf.Tensor:
+        """What each label loses, in the shape of the weights."""
+        if self.task == "question-answering":
+            starts = cross_entropies(output.start_logits, part["start_positions"], self.smoothing)  # (B,)
+            ends = cross_entropies(output.end_logits, part["end_positions"], self.smoothing)  # (B,)
+            return (starts + ends) / 2
+        labels = part["labels"]
+        if self.task == "sequence-classification":
+            problem = inputs.problem_type(self.config, labels)
+            if problem != "single_label_classification":
+                return value_losses(problem, output.logits, labels)
+        return cross_entropies(output.logits, tf.maximum(labels, 0), self.smoothing)

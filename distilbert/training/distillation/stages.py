@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a recipe to what the parts of this folder take: the stages before the first step, in their order.
+
+Each can be killed, and goes on where it was.
+
+counts = count_pieces(recipe)                       where the recipe names a vocab_size
+prepared = prepare(recipe, counts)                  teacher and student
+train = read_examples(recipe, "train", prepared.tokenizer)
+cache = open_cache(recipe, prepared, train, task)   where the recipe names a teacher_cache; then cache.build(...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distilbert import hub
+from distilbert.convert import open_checkpoint
+from distilbert.errors import InputError
+from distilbert.tokenizer import DistilBertTokenizer
+from distilbert.training.distillation.batches import Distillation
+from distilbert.training.distillation.cache import CacheSettings, TeacherCache, model_digest
+from distilbert.training.distillation.corpus import CorpusSettings, Progress, build_corpus, tokenizer_digest
+from distilbert.training.distillation.examples import CorpusExamples
+from distilbert.training.distillation.recipe import DistillRecipe
+from distilbert.training.distillation.reference import LossSettings
+from distilbert.training.distillation.student import Prepared
+from distilbert.training.distillation.texts import find_texts, text_columns
+
+
+def loss_settings(recipe: DistillRecipe) -> LossSettings:
+    """How the recipe puts the terms of the loss together."""
+    return LossSettings(**{name: getattr(recipe, name) for name in LossSettings.__dataclass_fields__})
+
+
+def count_pieces(recipe: DistillRecipe, progress: Progress = lambda path, tokens: None) -> NDArray[np.int64]:
+    """(V,) how often the corpus has each piece of the teacher's tokenizer."""
+    source = hub.resolve(recipe.teacher_name_or_path)
+    tokenizer = DistilBertTokenizer.from_pretrained(source if source.is_dir() else source.parent)
+    classes = open_checkpoint(source).config.id2label if recipe.task else None
+    return read_examples(recipe, "train", tokenizer, classes, progress).counts
+
+
+def read_examples(
+    recipe: DistillRecipe,
+    part: str,
+    tokenizer: DistilBertTokenizer,
+    classes: Mapping[int, str] | None = None,
+    progress: Progress = lambda path, tokens: None,
+) -> CorpusExamples:
+    """The texts of a recipe, tokenised on disk once for every tokenizer.
+
+    Args:
+        recipe: what the user asked for.
+        part: `train` or `validation`.
+        tokenizer: whose tokens.
+        classes: of a task, `id2label` of the teacher.
+        progress: told the file that is read, and how many tokens there are so far.
+
+    Raises:
+        InputError, FileError: with file and row.
+    """
+    training = part == "train"
+    settings = CorpusSettings(
+        way="texts" if recipe.task else "lines" if recipe.line_by_line else "runs",
+        max_seq_length=recipe.max_seq_length,
+        columns=text_columns(recipe.column),
+        format=recipe.input_format,
+        limit=recipe.max_train_samples if training else recipe.max_eval_samples,
+        classes={name: number for number, name in (classes or {}).items()},
+    )
+    files = find_texts(recipe.corpus if training else recipe.validation_file, recipe.input_format)
+    home = Path(recipe.corpus_folder or Path(recipe.output_dir) / "corpus")
+    folder = home / f"{part}-{tokenizer_digest(tokenizer)[:12]}"
+    return CorpusExamples(build_corpus(folder, files, tokenizer, settings, progress=progress), tokenizer)
+
+
+def open_cache(
+    recipe: DistillRecipe, prepared: Prepared, examples: CorpusExamples, task: Distillation
+) -> TeacherCache | None:
+    """The cache that the recipe names, complete or not; None if it names none.
+
+    Raises:
+        InputError: its folder holds the answers of another teacher or to other texts, or there is nothing to keep.
+    """
+    if recipe.teacher_cache is None:
+        return None
+    if not recipe.alpha_ce and not recipe.alpha_cos:
+        raise InputError("teacher_cache: alpha_ce and alpha_cos are 0, so the teacher is not asked anything")
+    settings = CacheSettings(
+        top_k=recipe.cache_top_k if recipe.alpha_ce else 0,
+        masks=recipe.cache_masks,
+        restrict_ce_to_mask=recipe.restrict_ce_to_mask,
+        hidden=recipe.alpha_cos > 0,
+        coordinates=prepared.coordinates,
+    )
+    identity = {"teacher": model_digest(prepared.teacher), **task.masking_identity()}
+    size = prepared.teacher.config.vocab_size
+    return TeacherCache(Path(recipe.teacher_cache), examples, settings, identity, size)

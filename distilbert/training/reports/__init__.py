@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is told how a training goes, and what is left of it to read: curves, picture, model card.
+
+Nothing here imports a framework; what an output needs (tensorboardX, matplotlib) is imported when it is made.
+"""
+
+from __future__ import annotations
+
+from distilbert.training.reports.report import Report
+from distilbert.training.reports.run_facts import DataFile, Parity, Plan, RunFacts
+
+__all__ = ["DataFile", "Parity", "Plan", "Report", "RunFacts"]

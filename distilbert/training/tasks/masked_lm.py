@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts with gaps to the words in the gaps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distilbert.config import DistilBertConfig
+from distilbert.outputs import ModelOutput
+from distilbert.tables.fields import Fields
+from distilbert.tokenizer import DistilBertTokenizer
+from distilbert.training.batch import WEIGHTS, Batch, Ragged
+from distilbert.training.data import Problems
+from distilbert.training.data.growing import GrowingRagged
+from distilbert.training.masking import Masked, Pieces, mask
+from distilbert.training.recipes import FinetuneRecipe
+from distilbert.training.tasks.file_task import FileTask, refuse, text_problem
+from distilbert.training.tasks.task import Examples
+
+EVALUATION = (0,)  # draws of evaluations, which mask the same tokens every time
+
+
+@dataclass
+class TextRuns(Examples):
+    """Runs of tokens.
+
+    Attributes:
+        ids: token ids of each.
+    """
+
+    ids: Ragged
+
+    def __post_init__(self) -> None:
+        self.lengths = self.ids.lengths
+
+
+class Guesses(NamedTuple):
+    """What is kept of the model's answer for one run: how many places, how many right, and the sum of -log p."""
+
+    places: int
+    right: int
+    surprise: float
+
+
+class MaskedLM(FileTask):
+    """Reads `text`, or plain text with a paragraph in each line.
+
+    The texts are put one after the other with [SEP] between them, and cut into runs of full length; with line_by_line
+    each is an example for itself, and cut off where it is too long.
+    """
+
+    model_task = "masked-lm"
+    main_metric = "loss"
+    fields = Fields(("text",))
+    formats = ("text",)
+
+    def __init__(
+        self, recipe: FinetuneRecipe, tokenizer: DistilBertTokenizer, config: DistilBertConfig | None = None
+    ) -> None:
+        super().__init__(recipe, tokenizer, config)
+        self._pieces = Pieces.of(tokenizer)
+
+    def parse(self, values: Mapping[str, Any]) -> str:
+        refuse([text_problem("text", values["text"])])
+        return str(values["text"])
+
+    def read(self, files: Sequence[Path], limit: int | None, learn_labels: bool) -> TextRuns:
+        problems, ids = Problems(), GrowingRagged()
+        for chunk in self.parsed(files, limit, problems):
+            texts = [text for _, text in chunk]
+            if self.recipe.line_by_line:
+                ids.extend(self.encode(texts))
+            else:
+                separator = [self.tokenizer.sep_token_id or 0]
+                ids.extend([[*row, *separator] for row in self.encode(texts, whole=True)])
+        problems.check()
+        found = ids.done()
+        return TextRuns(found if self.recipe.line_by_line else self._runs(found.values[:-1]))
+
+    def config_changes(self) -> dict[str, Any]:
+        return {}
+
+    def collate(self, examples: TextRuns, rows: NDArray[np.int64], length: int, draws: Sequence[int] | None) -> Batch:
+        inputs = self.inputs(examples.ids, rows, length)
+        masked = self._masked(inputs["input_ids"], rows, draws)
+        return {
+            **inputs,
+            "input_ids": masked.input_ids,
+            "places": masked.places,
+            "labels": masked.labels,
+            WEIGHTS: masked.weights,
+        }
+
+    def kept(self, examples: TextRuns, row: int, answer: ModelOutput) -> Guesses:
+        masked = self._masked(examples.ids[row][None, :], np.array([row]), None)
+        count = int(masked.weights.sum())
+        logits, labels = answer.logits[:count].astype(np.float32), masked.labels[0, :count]  # (P, V)
+        highest = logits.max(-1, keepdims=True)
+        log_sum = np.log(np.exp(logits - highest).sum(-1, dtype=np.float64)) + highest[:, 0]
+        surprise = log_sum - logits[np.arange(count), labels]
+        return Guesses(count, int((logits.argmax(-1) == labels).sum()), float(surprise.sum()))
+
+    def score(self, examples: TextRuns, answers: Sequence[Guesses]) -> dict[str, float]:
+        count = max(sum(guesses.places for guesses in answers), 1)
+        mean = sum(guesses.surprise for guesses in answers) / count
+        return {
+            "accuracy": sum(guesses.right for guesses in answers) / count,
+            "perplexity": math.exp(min(mean, 700.0)),  # of a model that knows nothing it can exceed all numbers
+        }
+
+    # Used above.
+
+    def _runs(self, stream: NDArray[np.int32]) -> Ragged:
+        """All tokens in runs of full length, each with its own [CLS] and [SEP]; the last one may be shorter."""
+        cls, sep = self.tokenizer.cls_token_id or 0, self.tokenizer.sep_token_id or 0
+        room = self.max_length - 2
+        full = len(stream) // room
+        table = np.full((full, self.max_length), sep, np.int32)
+        table[:, 0] = cls
+        table[:, 1:-1] = stream[: full * room].reshape(full, room)
+        rest = stream[full * room :]
+        last = np.concatenate([[cls], rest, [sep]]).astype(np.int32) if len(rest) else rest
+        starts = np.arange(full + 1, dtype=np.int64) * self.max_length
+        ends = [starts[-1] + len(last)] if len(rest) else []
+        return Ragged(np.concatenate([table.reshape(-1), last]), np.concatenate([starts, ends]).astype(np.int64))
+
+    def _masked(self, ids: NDArray[np.int32], rows: NDArray[np.int64], draws: Sequence[int] | None) -> Masked:
+        return mask(
+            ids,
+            self._pieces.maskable(ids),
+            self._pieces.word_starts(ids) if self.recipe.whole_word_masking else None,
+            self.recipe.mlm_probability,
+            EVALUATION if draws is None else draws,
+            rows,
+            self._pieces,
+        )
