@@ -30,6 +30,8 @@ _NAMES = {
     "choose_backend": ("backend", "choose"),
     "convert_checkpoint": ("convert", "convert"),
     "load": ("loading", "load"),
+    "DistillRecipe": ("training.distillation.recipe", "DistillRecipe"),
+    "distill": ("training.distillation.distilling", "distill"),
     "FinetuneRecipe": ("training.recipes", "FinetuneRecipe"),
     "finetune": ("training.finetuning", "finetune"),
     "open_checkpoint": ("convert", "open_checkpoint"),

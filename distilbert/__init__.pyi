@@ -30,6 +30,8 @@ from distilbert.tf import DistilBertForTokenClassification as TFDistilBertForTok
 from distilbert.tf import DistilBertModel as TFDistilBertModel
 from distilbert.threads import set_threads
 from distilbert.tokenizer import BatchEncoding, DistilBertTokenizer, DistilBertTokenizerFast
+from distilbert.training.distillation.distilling import distill
+from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.finetuning import finetune
 from distilbert.training.recipes import FinetuneRecipe
 
@@ -46,6 +48,7 @@ __all__ = [
     "DistilBertModel",
     "DistilBertTokenizer",
     "DistilBertTokenizerFast",
+    "DistillRecipe",
     "FinetuneRecipe",
     "FlaxDistilBertForMaskedLM",
     "FlaxDistilBertForMultipleChoice",
@@ -62,6 +65,7 @@ __all__ = [
     "__version__",
     "choose_backend",
     "convert_checkpoint",
+    "distill",
     "finetune",
     "load",
     "open_checkpoint",

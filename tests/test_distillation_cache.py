@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from distilbert import DistilBertTokenizer
 from distilbert.errors import InputError
 from distilbert.outputs import MaskedLMOutput, SequenceClassifierOutput
 from distilbert.reference import forward
-from distilbert.training.batch import Batch, share
-from distilbert.training.distillation import batches
+from distilbert.training.batch import Batch, normalised, share
 from distilbert.training.distillation.batches import Distillation, TaskDistillation
 from distilbert.training.distillation.cache import TeacherCache, cached_labels, model_digest
 from distilbert.training.distillation.corpus import CorpusSettings, build_corpus
@@ -63,12 +61,9 @@ class Scene:
         self.teacher = teacher_of(self.prepared.teacher, self.recipe.restrict_ce_to_mask)
 
     def cache(self, shard_tokens: int = 100) -> TeacherCache:
-        cache = open_cache(self.recipe, self.prepared, self.examples, self.plain)
+        cache = open_cache(self.recipe, self.prepared, self.examples, self.plain, shard_tokens)
         assert cache is not None
-        settings = replace(cache.settings, shard_tokens=shard_tokens)
-        identity = {"teacher": model_digest(self.prepared.teacher), **self.plain.masking_identity()}
-        size = self.prepared.teacher.config.vocab_size
-        return TeacherCache(cache.shards.folder, self.examples, settings, identity, size)
+        return cache
 
     def collate(self, rows: np.ndarray, length: int, masking: int) -> Batch:
         return self.plain.collate_for_cache(self.examples, rows, length, masking)
@@ -104,15 +99,19 @@ def test_a_batch_in_training_and_in_evaluation(tmp_path: Path) -> None:
 
 
 def test_rare_pieces_are_masked_more_often(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, mlm_smoothing=2.0)
+    scene = Scene(tmp_path)
+    cat = scene.prepared.tokenizer.convert_tokens_to_ids("cat")
+    counts = np.full_like(scene.examples.counts, 1000)
+    counts[cat] = 10
     rows = np.arange(len(scene.examples))
-    plain = Distillation(scene.recipe, scene.prepared.tokenizer, None)
 
-    def mean_count(task: Distillation) -> float:
+    def share_of_cat(task: Distillation) -> float:
         batch = task.collate(scene.examples, rows, 16, (0, 0))
-        return float(scene.examples.counts[batch["labels"][batch["weights"] == 1]].mean())
+        return float((batch["labels"][batch["weights"] == 1] == cat).mean())
 
-    assert mean_count(scene.plain) < 0.8 * mean_count(plain)
+    smoothed = Distillation(scene.recipe, scene.prepared.tokenizer, counts)
+    plain = Distillation(scene.recipe, scene.prepared.tokenizer, None)
+    assert share_of_cat(smoothed) > 3 * share_of_cat(plain) > 0
 
 
 @pytest.mark.parametrize("restricted", [False, True])
@@ -139,10 +138,10 @@ def test_a_cached_batch_says_what_the_teacher_says(tmp_path: Path, restricted: b
         hidden = answer["hidden"][..., scene.prepared.coordinates]
         assert np.allclose(batch["teacher_hidden"][real], hidden[real], rtol=2e-3, atol=1e-3)
     student = {"logits": answer["logits"].astype(np.float64), "hidden": hidden.astype(np.float64)}
-    terms = triple_loss(loss_settings(scene.recipe), batches.normalised([batch])[0], student, {}).terms
+    terms = triple_loss(loss_settings(scene.recipe), normalised([batch])[0], student, {}).terms
     assert terms["ce"] == pytest.approx(0, abs=1e-4)  # a student that answers as its teacher has nothing to learn
     assert terms["cos"] == pytest.approx(0, abs=1e-5)
-    padded = share(batches.normalised([batch])[0], 1, 3)
+    padded = share(normalised([batch])[0], 1, 3)
     assert all(np.isfinite(values).all() for values in padded.values())
 
 
@@ -207,15 +206,14 @@ def test_task_batches_and_scores(tmp_path: Path) -> None:
     (tmp_path / "corpus.tsv").write_text("text\tlabel\n" + "\n".join(lines) + "\n")
     found = recipe(tmp_path, task="text-classification", corpus=str(tmp_path / "corpus.tsv"), alpha_label=1.0)
     prepared = prepare(found)
+    teacher = prepared.teacher
     examples = read_examples(found, "train", prepared.tokenizer, prepared.teacher.config.id2label)
     calls = []
 
     def answer(sequences: list[np.ndarray]) -> Iterator[np.ndarray]:
         calls.append(len(sequences))
         for ids in sequences:
-            yield forward(
-                prepared.teacher.task, prepared.teacher.config, prepared.teacher.tensors, input_ids=ids[None]
-            ).logits[0]
+            yield forward(teacher.task, teacher.config, teacher.tensors, input_ids=ids[None]).logits[0]
 
     identity = {"teacher": model_digest(prepared.teacher)}
     logits = cached_labels(tmp_path / "soft", examples, answer, identity, block=4)

@@ -24,7 +24,8 @@ from distilbert.training.engine import World, lost_message
 
 TENSOR_PARALLEL = "DISTILBERT_TENSOR_PARALLEL"
 HEARTBEAT = 20  # seconds without a sign of life after which a process counts as gone
-START = 300  # seconds that processes wait for each other at the start
+PATIENCE = 600  # seconds that processes wait for each other at the start and at the end
+LOST = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED")  # in what JAX says when another process is gone
 
 # The axis of a tensor, in PyTorch's orientation, that is spread over the `tensor` axis of the mesh: outputs of layers,
 # inputs of those that follow them, words.
@@ -40,34 +41,32 @@ def join() -> World:
     """Meet the other processes, where the environment says that there are any.
 
     It says so by JAX_COORDINATOR_ADDRESS (host:port of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID; or by
-    what Slurm or Open MPI set where they start several tasks. A program that has called `jax.distributed.initialize`
-    itself is left as it is.
+    what Slurm, Open MPI or Cloud TPU set where they start several. A program that has called
+    `jax.distributed.initialize` itself is left as it is. They part when they end: JAX waits for all of them then.
 
     Raises:
-        BackendError: the environment does not fit, JAX was used before, or the other processes do not come.
+        BackendError: the environment does not fit, or JAX was used before. Where the others do not come, JAX itself ends
+            the process after ten minutes.
     """
     if not jax.distributed.is_initialized() and _is_one_of_many():
         try:
             jax.distributed.initialize(
                 num_processes=_number("JAX_NUM_PROCESSES"),
                 process_id=_number("JAX_PROCESS_ID"),
-                initialization_timeout=START,
+                initialization_timeout=PATIENCE,
                 heartbeat_timeout_seconds=HEARTBEAT,
-                shutdown_timeout_seconds=HEARTBEAT,
+                shutdown_timeout_seconds=PATIENCE,
             )
         except (ValueError, RuntimeError) as error:
             raise BackendError(f"jax.distributed: the processes cannot meet: {error}") from error
     return World(jax.process_index(), jax.process_count())
 
 
-def leave() -> None:
-    """Part from the other processes."""
-
-
 def _is_one_of_many() -> bool:
     if "JAX_COORDINATOR_ADDRESS" in os.environ:
         return True
-    return any((_number(name) or 1) > 1 for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE"))
+    counts = [_number(name) or 1 for name in ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")]
+    return max(counts) > 1 or "," in os.environ.get("TPU_WORKER_HOSTNAMES", "")
 
 
 def _number(name: str) -> int | None:
@@ -136,7 +135,7 @@ def together() -> Iterator[None]:
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+        if jax.process_count() == 1 or not any(word in str(error) for word in LOST):
             raise
         raise TrainingError(lost_message(jax.process_index(), jax.process_count(), str(error))) from None
 

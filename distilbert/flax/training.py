@@ -23,7 +23,7 @@ from distilbert.convert.tensor import Array
 from distilbert.flax.objectives import TaskObjective
 from distilbert.flax.optimizer import Moments, Pace, adamw, clipped, pace
 from distilbert.flax.params import nested
-from distilbert.flax.processes import Devices, gathered, join, leave, together
+from distilbert.flax.processes import Devices, gathered, join, together
 from distilbert.inference.compile_cache import use_compile_cache
 from distilbert.outputs import ModelOutput
 from distilbert.spec import native_name
@@ -108,9 +108,6 @@ class Engine(engine.Engine):
     def gathered(self, values: Array) -> list[Array]:
         with together():
             return gathered(values)
-
-    def close(self) -> None:
-        leave()
 
     # What is compiled.
 

@@ -28,7 +28,9 @@ class TaskObjective:
         self.task = task
         self.smoothing = smoothing
 
-    def __call__(self, model: Any, part: dict[str, tf.Tensor], training: bool) -> tuple[dict[str, tf.Tensor], ModelOutput]:
+    def __call__(
+        self, model: Any, part: dict[str, tf.Tensor], training: bool
+    ) -> tuple[dict[str, tf.Tensor], ModelOutput]:
         """The terms of the loss and the model's answers."""
         output = model(**{name: part[name] for name in INPUTS if name in part}, return_dict=True, training=training)
         losses = self.losses(output, part)  # (B,), (B, T) or (B, P)

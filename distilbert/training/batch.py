@@ -2,7 +2,8 @@
 """Examples of different lengths as arrays: how they are stored, put together and cut up. Nothing here knows a task.
 
 A batch is a dict of arrays whose first axis counts examples. `weights` says how much each label counts in the loss;
-over all parts of a step, on all processes, they add up to 1, so that a step is the same however it is cut up.
+over all parts of a step, on all processes, they add up to 1, so that a step is the same however it is cut up. The same
+goes for other arrays whose names end in `weights`.
 """
 
 from __future__ import annotations
@@ -65,10 +66,14 @@ def padded_length(lengths: NDArray[np.int64], multiple: int, most: int) -> int:
 
 
 def normalised(parts: Sequence[Batch]) -> list[Batch]:
-    """The parts of a step with weights that add up to 1; all zero where no label counts."""
-    total = sum(float(part[WEIGHTS].sum(dtype=np.float64)) for part in parts)
-    scale = 1 / total if total else 0.0
-    return [{**part, WEIGHTS: (part[WEIGHTS] * scale).astype(np.float32)} for part in parts]
+    """The parts of a step with weights that add up to 1, each kind of them; all zero where nothing counts."""
+    found = [dict(part) for part in parts]
+    for kind in {name for part in parts for name in part if name.endswith(WEIGHTS)}:
+        total = sum(float(part[kind].sum(dtype=np.float64)) for part in found if kind in part)
+        for part in found:
+            if kind in part:
+                part[kind] = (part[kind] * (1 / total if total else 0.0)).astype(np.float32)
+    return found
 
 
 def share(batch: Batch, rank: int, size: int, multiple: int = 1) -> Batch:

@@ -118,7 +118,7 @@ class Checkpoints:
         """The state after a step."""
         path = self.path(step)
         document = read_json(path / STATE)
-        self._check(path, document)
+        _check(path, document, self.identity)
         moments = load_file(path / OPTIMIZER)
         first, second = (
             {name.removeprefix(kind): values for name, values in moments.items() if name.startswith(kind)}
@@ -135,21 +135,29 @@ class Checkpoints:
     def _document(self, step: int, progress: Progress) -> dict[str, Any]:
         return {"version": _VERSION, "step": step, **vars(progress), "recipe": self.identity}
 
-    def _check(self, path: Path, document: dict[str, Any]) -> None:
-        if document.get("version") != _VERSION:
-            raise FileError(f"{path / STATE}: expected version {_VERSION}, found {document.get('version')!r}")
-        then, now = document["recipe"], self.identity
-        different = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-        if different:
-            problems = [f"{name}: was {then.get(name)!r}, is {now.get(name)!r}" for name in different]
-            advice = "choose another output folder, or begin anew with --overwrite_output_dir"
-            raise InputError(f"{describe(f'{path} is of another training', problems)}\n{advice}")
-
     def _remove_old(self, best: int | None) -> None:
         old = self.steps()[: -self.limit] if self.limit else []
         for step in old:
             if step != best:
                 shutil.rmtree(self.path(step))
+
+
+def check_latest(folder: Path, identity: dict[str, Any]) -> None:
+    """Raise InputError when the newest checkpoint in a folder is of a training with another identity."""
+    for step in saved_steps(folder)[-1:]:
+        path = folder / f"checkpoint-{step}"
+        _check(path, read_json(path / STATE), identity)
+
+
+def _check(path: Path, document: dict[str, Any], identity: dict[str, Any]) -> None:
+    if document.get("version") != _VERSION:
+        raise FileError(f"{path / STATE}: expected version {_VERSION}, found {document.get('version')!r}")
+    then = document["recipe"]
+    different = [name for name in sorted({*then, *identity}) if then.get(name) != identity.get(name)]
+    if different:
+        problems = [f"{name}: was {then.get(name)!r}, is {identity.get(name)!r}" for name in different]
+        advice = "choose another output folder, or begin anew with --overwrite_output_dir"
+        raise InputError(f"{describe(f'{path} is of another training', problems)}\n{advice}")
 
 
 def saved_steps(folder: Path) -> list[int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from distilbert.errors import InputError
 from distilbert.files import write_json
 from distilbert.training.arguments import TrainingArguments
-from distilbert.training.checkpoints import saved_steps
+from distilbert.training.checkpoints import check_latest, saved_steps
 from distilbert.training.engine import World
 from distilbert.training.loop import Training
 from distilbert.training.recipe_file import RECIPE_NAME, write_recipe
@@ -45,7 +45,7 @@ class Outcome:
 
 
 def prepare_output(recipe: TrainingArguments, world: World) -> None:
-    """Make the output folder, with the recipe in it; InputError if it holds something else than a training."""
+    """Make the output folder, with the recipe in it; InputError if it holds something else, or another training."""
     folder = Path(recipe.output_dir)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is no folder; choose another output")
@@ -58,7 +58,9 @@ def prepare_output(recipe: TrainingArguments, world: World) -> None:
             f"{folder}: is not empty and holds no training to go on with; "
             "choose another output folder, or write into this one with --overwrite_output_dir"
         )
+    check_latest(folder, recipe.identity())
     folder.mkdir(parents=True, exist_ok=True)
+    write_recipe(recipe, folder / RECIPE_NAME)
 
 
 @contextmanager
@@ -85,8 +87,6 @@ def complete(training: Training, base_model: str, files: Mapping[str, Sequence[P
     engine, folder = training.engine, training.checkpoints.folder
     try:
         training.resume()
-        if engine.settings.world.is_first:
-            write_recipe(training.arguments, folder / RECIPE_NAME)
         steps = training.run()
         metrics = _finish(training, base_model, files) if training.is_finished else {}
     finally:

@@ -14,8 +14,9 @@ and with a cache, in place of the teacher (shapes with P for T where `restrict_c
     teacher_probabilities        (B, T, K + 1) float32
     teacher_hidden               (B, T, d) float32     if alpha_cos is not 0
 
-With s = student logits, t = teacher logits (B, T, V), both (B, P, V) at `places` where `restrict_ce_to_mask`; h = the
-student's last hidden states (B, T, d), g = the teacher's `[..., coordinates]`; T0 = temperature, the loss is the sum of
+With s = student logits, t = teacher logits (B, T, V), both (B, P, V) at `places` where these suffice, which is where
+the cross-entropy is restricted to them or alpha_ce is 0 (`LossSettings.at_masks`); h = the student's last hidden states
+(B, T, d), g = the teacher's `[..., coordinates]`; T0 = temperature, the loss is the sum of
 
     ce   alpha_ce T0^2  sum(w [sum_v p (log p - log q)])       p = softmax(t / T0), q = softmax(s / T0);
                                                                w = token_weights, or weights where restricted
@@ -39,7 +40,7 @@ alpha and without the teacher.
 In evaluation there are `labels` and their `weights`, and the only term is `loss`, their cross-entropy.
 
 `reference` has all of it in NumPy, with gradients. Each kind of weights adds up to 1 over the parts and processes of a
-step (`normalised`), so that every term is a mean over what it counts.
+step (`batch.normalised`), so that every term is a mean over what it counts.
 """
 
 from __future__ import annotations
@@ -227,14 +228,3 @@ class TaskDistillation:
 def attention_mask(examples: CorpusExamples, rows: NDArray[np.int64], length: int) -> NDArray[np.int32]:
     """(B, length) 1 for tokens and 0 for padding."""
     return (np.arange(length) < examples.lengths[rows][:, None]).astype(np.int32)
-
-
-def normalised(parts: Sequence[Batch]) -> list[Batch]:
-    """The parts of a step with weights of every kind that add up to 1; all zero where nothing counts."""
-    found = [dict(part) for part in parts]
-    for name in (WEIGHTS, TOKEN_WEIGHTS, LABEL_WEIGHTS):
-        total = sum(float(part[name].sum(dtype=np.float64)) for part in found if name in part)
-        for part in found:
-            if name in part:
-                part[name] = (part[name] * (1 / total if total else 0.0)).astype(np.float32)
-    return found

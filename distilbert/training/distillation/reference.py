@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The losses of distillation in NumPy, with their gradients: what the three frameworks' objectives must compute.
 
-Every term is a sum of item losses times weights, so that the parts of a step add up; `batches.normalised` makes the
+Every term is a sum of item losses times weights, so that the parts of a step add up; `batch.normalised` makes the
 weights of a term add up to 1 over a step, and the term a mean. Item losses, for student logits s and teacher logits t:
 
     soft cross-entropy   T^2 sum_v p_v (log p_v - log q_v)    p = softmax(t / T), q = softmax(s / T)
@@ -38,6 +38,11 @@ class LossSettings:
     alpha_cos: float = 1.0
     alpha_label: float = 0.0
     restrict_ce_to_mask: bool = False
+
+    @property
+    def at_masks(self) -> bool:
+        """Whether logits are needed at the masked places alone."""
+        return self.restrict_ce_to_mask or not self.alpha_ce
 
 
 @dataclass(frozen=True)
@@ -121,8 +126,8 @@ def triple_loss(
     Args:
         settings: of the recipe.
         batch: as `batches.DistillationTask` makes it in training.
-        student: `logits`, (B, T, V), or (B, P, V) at `places` where the cross-entropy is restricted to the mask; and
-            `hidden` (B, T, d), its last hidden states.
+        student: `logits`, (B, T, V), or (B, P, V) at `places` where these suffice (`settings.at_masks`); and `hidden`
+            (B, T, d), its last hidden states.
         teacher: the same of the teacher, `hidden` (B, T, D); empty where the batch has its answers from a cache.
         coordinates: (d,) which of the teacher's are the student's, as `Prepared.coordinates`; None for all.
     """
@@ -140,13 +145,11 @@ def triple_loss(
         terms["ce"] = settings.alpha_ce * value
         d_logits += settings.alpha_ce * gradient
     if settings.alpha_mlm:
-        places = batch["places"][..., None].astype(np.int64)
-        scored = logits if settings.restrict_ce_to_mask else np.take_along_axis(logits, places, 1)
+        places = batch["places"]
+        scored = logits if settings.at_masks else np.take_along_axis(logits, places[..., None].astype(np.int64), 1)
         value, gradient = cross_entropy(scored, batch["labels"], weights)
         terms["mlm"] = settings.alpha_mlm * value
-        d_logits += settings.alpha_mlm * (
-            gradient if settings.restrict_ce_to_mask else _scattered(gradient, batch["places"], logits.shape)
-        )
+        d_logits += settings.alpha_mlm * (gradient if settings.at_masks else _scattered(gradient, places, logits.shape))
     d_hidden = None
     if settings.alpha_cos:
         aim = batch["teacher_hidden"] if "teacher_hidden" in batch else kept_hidden(teacher["hidden"], coordinates)

@@ -22,7 +22,7 @@ from distilbert.convert import open_checkpoint
 from distilbert.errors import InputError
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.distillation.batches import Distillation
-from distilbert.training.distillation.cache import CacheSettings, TeacherCache, model_digest
+from distilbert.training.distillation.cache import SHARD_TOKENS, CacheSettings, TeacherCache, model_digest
 from distilbert.training.distillation.corpus import CorpusSettings, Progress, build_corpus, tokenizer_digest
 from distilbert.training.distillation.examples import CorpusExamples
 from distilbert.training.distillation.recipe import DistillRecipe
@@ -79,7 +79,11 @@ def read_examples(
 
 
 def open_cache(
-    recipe: DistillRecipe, prepared: Prepared, examples: CorpusExamples, task: Distillation
+    recipe: DistillRecipe,
+    prepared: Prepared,
+    examples: CorpusExamples,
+    task: Distillation,
+    shard_tokens: int = SHARD_TOKENS,
 ) -> TeacherCache | None:
     """The cache that the recipe names, complete or not; None if it names none.
 
@@ -96,6 +100,7 @@ def open_cache(
         restrict_ce_to_mask=recipe.restrict_ce_to_mask,
         hidden=recipe.alpha_cos > 0,
         coordinates=prepared.coordinates,
+        shard_tokens=shard_tokens,
     )
     identity = {"teacher": model_digest(prepared.teacher), **task.masking_identity()}
     size = prepared.teacher.config.vocab_size

