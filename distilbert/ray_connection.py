@@ -9,11 +9,13 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from distilbert.errors import BackendError
+from distilbert import errors
+from distilbert.errors import BackendError, DistilBertError
 from distilbert.threads import set_threads_from_environment
 
 log = logging.getLogger(__name__)
@@ -79,7 +81,11 @@ def _connect(ray: Any, address: str | None) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Let Ray's Python part keep its log to itself."""
-    loggers = [] if is_debug() else [logging.getLogger(name) for name in ("ray", "ray.data", "ray.serve")]
+    loggers = (
+        []
+        if is_debug()
+        else [logging.getLogger(name) for name in ("ray", "ray.data", "ray.serve", "ray.train", "ray.tune")]
+    )
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
@@ -130,6 +136,24 @@ def local_threads() -> int:
 def rooms(ray: Any) -> list[int]:
     """The CPUs of each node that is alive."""
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+def failure(error: Exception) -> dict[str, str]:
+    """An error met on a node as plain texts: raised there, it would reach the user as Ray's report on an actor."""
+    ray = require_ray("a run on Ray")
+    where = f"on the Ray node {ray.util.get_node_ip_address()}"
+    return {"kind": type(error).__name__, "message": f"{error}\n  {where}", "trace": traceback.format_exc()}
+
+
+def error_of(found: Mapping[str, Any]) -> Exception:
+    """The error that `failure` was made of, as if it had been met here."""
+    kind = getattr(errors, found["kind"], None)
+    if isinstance(kind, type) and issubclass(kind, DistilBertError):
+        error: Exception = kind(found["message"])
+    else:
+        error = RuntimeError(f"{found['kind']}: {found['message']}")
+    error.add_note(found["trace"])
+    return error
 
 
 def is_debug() -> bool:

@@ -42,7 +42,7 @@ def trained(monkeypatch):
         return Outcome(Path(recipe.output_dir), 10, recipe.stop_at_step is None, metrics, [])
 
     monkeypatch.setattr("distilbert.training.finetuning.finetune", finetune)
-    monkeypatch.setattr("distilbert.cli.finetune.load_quietly", lambda names, wanted_by: None)
+    monkeypatch.setattr("distilbert.cli.ray_options.load_quietly", lambda names, wanted_by: None)
     monkeypatch.setattr("distilbert.backend.choose", lambda name: name or "pt")
     return recipes
 

@@ -37,9 +37,9 @@ def engine(
     """An engine of a small model; tensors with `frozen` in their names stay as they are."""
     from distilbert.flax.training import Engine, TaskObjective
 
-    model = flax_model(task, SMALL, dtype, std=0.1)
-    plans = {name: dataclasses.replace(plan, trained=frozen not in name) for name in model.tensor_specs}
-    return Engine(model, TaskObjective(model.config, task, 0.0), EngineSettings(plans, **options))
+    model = flax_model(TASK, SMALL, std=0.1)
+    plans = {name: dataclasses.replace(PLAN, trained=frozen not in name) for name in model.tensor_specs}
+    return Engine(model, TaskObjective(model.config, TASK, 0.0), EngineSettings(plans, **options))
 
 
 def batch(seed: int, rows: int = 8, length: int = 6) -> dict[str, np.ndarray]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from distilbert import predict_files
+from distilbert import predict_files, ray_connection
 from distilbert.demo import MODEL
 from distilbert.errors import BackendError
 from distilbert.predict import on_ray as module
@@ -173,7 +173,7 @@ def test_actors_fit_the_nodes() -> None:
 
 def test_what_an_actor_refuses(tmp_path: Path, monkeypatch: Any) -> None:
     node = SimpleNamespace(util=SimpleNamespace(get_node_ip_address=lambda: "10.0.0.1"))
-    monkeypatch.setattr(module, "require_ray", lambda wanted_by, *parts: node)
+    monkeypatch.setattr(ray_connection, "require_ray", lambda wanted_by, *parts: node)
     copying = SimpleNamespace(results=lambda file, rows, set_aside: (row.values for row in rows))
     monkeypatch.setattr(module, "Worker", lambda job: copying)
     monkeypatch.setenv("DISTILBERT_THREADS", "1")

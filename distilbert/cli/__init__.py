@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from distilbert import __version__
-from distilbert.cli import bench, convert, demo, distill, env, finetune, inspection, predict, serve, verify
+from distilbert.cli import bench, convert, demo, distill, env, finetune, inspection, predict, serve, tune, verify
 from distilbert.cli.failures import end_on_signals, flush_output, reported
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for command in (
     inspection.inspect,
     verify.verify,
     finetune.finetune,
+    tune.tune,
     distill.distill,
     predict.predict,
     serve.serve,

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distilbert.cli.console import fact_table, plural, say, show, show_json
-from distilbert.cli.frameworks import load_quietly
 from distilbert.cli.options import Json
+from distilbert.cli.ray_options import NumWorkers, Ray, RayAddress, train_here_or_on_ray
 from distilbert.cli.recipe_options import with_options_of
-from distilbert.cli.training_bar import TrainingBar
 from distilbert.training.recipes import FinetuneRecipe
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ def finetune(
         ),
     ],
     as_json: Json = False,
+    ray: Ray = False,
+    ray_address: RayAddress = None,
+    num_workers: NumWorkers = None,
     **given: Any,
 ) -> None:
     """Train a model for a task, in any framework.
@@ -38,7 +40,6 @@ def finetune(
     A training that is killed goes on where it was when it is started again, and
     ends with the same weights.
     """
-    from distilbert import backend
     from distilbert.training.finetuning import finetune as train
     from distilbert.training.recipe_file import is_recipe_file, make_recipe
 
@@ -46,14 +47,14 @@ def finetune(
         recipe = make_recipe(FinetuneRecipe, given, Path(task_or_recipe))
     else:
         recipe = make_recipe(FinetuneRecipe, {"task": task_or_recipe, **given})
-    load_quietly([backend.choose(recipe.backend)], "finetune")
-    with TrainingBar() as bar:
-        outcome = train(recipe, [bar])
+    outcome = train_here_or_on_ray(train, recipe, "finetune", ray, ray_address, num_workers)
     say_outcome(outcome, as_json)
 
 
 def say_outcome(outcome: Outcome, as_json: bool) -> None:
-    """Metrics to standard output, and where the model is to standard error."""
+    """Metrics to standard output, and where the model is to standard error; of several processes one does."""
+    if not outcome.is_first:
+        return
     if as_json:
         show_json({"output": str(outcome.output), "steps": outcome.steps, "metrics": dict(outcome.metrics)})
     elif outcome.metrics:

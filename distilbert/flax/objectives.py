@@ -34,7 +34,7 @@ class TaskObjective:
 
     def __call__(self, model: Callable[..., Any], part: dict[str, Array]) -> tuple[dict[str, Array], ModelOutput]:
         """The terms of the loss and the model's answers; the model comes with its parameters and key for dropout."""
-        output = model(**{name: part[name] for name in INPUTS if name in part}, return_dict=True)
+        output = model(**model_inputs(part), return_dict=True)
         losses = self.losses(output, part)  # (B,), (B, T) or (B, P)
         return {"loss": (part["weights"] * losses).sum()}, output
 
@@ -50,3 +50,8 @@ class TaskObjective:
             if problem != "single_label_classification":
                 return value_losses(problem, output.logits, labels)
         return cross_entropies(output.logits, labels.clip(min=0), self.smoothing)
+
+
+def model_inputs(part: dict[str, Array]) -> dict[str, Array]:
+    """What of a part a model is called with; the rest is for its loss."""
+    return {name: part[name] for name in INPUTS if name in part}

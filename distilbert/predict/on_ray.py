@@ -11,19 +11,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from distilbert import errors
-from distilbert.errors import BackendError, DistilBertError
+from distilbert.errors import BackendError
 from distilbert.predict.job import Job
 from distilbert.predict.run import Distribute, Progress, work_shard
 from distilbert.predict.shards import Shard, ShardReader
 from distilbert.predict.working import Worker
 from distilbert.predict.workplace import Workplace
-from distilbert.ray_connection import connected, is_debug, local_threads, require_ray, rooms
+from distilbert.ray_connection import connected, error_of, failure, is_debug, local_threads, require_ray, rooms
 from distilbert.threads import VARIABLE
 
 _TRIES = 4  # of a shard; Ray itself would let one that kills its actor kill any number of them
@@ -80,7 +78,7 @@ class Actor:
             self.worker = Worker(job)
             self.reader = ShardReader(job)
         except Exception as error:
-            self.failure = _failure(error)
+            self.failure = failure(error)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         """Work off the one shard of a batch."""
@@ -90,7 +88,7 @@ class Actor:
             try:
                 self._work(shard)
             except Exception as error:
-                self.failure = _failure(error)  # for good: the reader may be left anywhere in the shard
+                self.failure = failure(error)  # for good: the reader may be left anywhere in the shard
         return {"rows": [len(shard)], **{name: [value] for name, value in (self.failure or _NO_FAILURE).items()}}
 
     def _work(self, shard: Shard) -> None:
@@ -113,23 +111,6 @@ class Actor:
 _NO_FAILURE = {"kind": "", "message": "", "trace": ""}
 
 
-def _failure(error: Exception) -> dict[str, str]:
-    ray = require_ray("a run on Ray")
-    where = f"on the Ray node {ray.util.get_node_ip_address()}"
-    return {"kind": type(error).__name__, "message": f"{error}\n  {where}", "trace": traceback.format_exc()}
-
-
-def _raise(answer: dict[str, Any]) -> None:
-    """The error that an actor met, as if it had been met here."""
-    kind = getattr(errors, answer["kind"], None)
-    if isinstance(kind, type) and issubclass(kind, DistilBertError):
-        found: Exception = kind(answer["message"])
-    else:
-        found = RuntimeError(f"{answer['kind']}: {answer['message']}")
-    found.add_note(answer["trace"])
-    raise found
-
-
 def _answers(ray: Any, job: Job, place: Workplace, shards: list[Shard]) -> Iterator[int]:
     """The rows of each shard, as it gets done; in any order."""
     threads, actors = fit(local_threads(), rooms(ray))
@@ -144,7 +125,7 @@ def _answers(ray: Any, job: Job, place: Workplace, shards: list[Shard]) -> Itera
     dataset.context.enable_progress_bars = is_debug()
     for answer in dataset.iter_rows():
         if answer["kind"]:
-            _raise(answer)
+            raise error_of(answer)
         yield answer["rows"]
 
 

@@ -87,6 +87,7 @@ class Engine(engine.Engine):
             }
 
     def close(self) -> None:
+        self.call = self.model  # PyTorch can hang where a data parallel model outlives the processes' group
         leave()
 
     def _backward(self, part: Batch, last: bool) -> dict[str, Tensor]:

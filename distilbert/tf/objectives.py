@@ -32,7 +32,7 @@ class TaskObjective:
         self, model: Any, part: dict[str, tf.Tensor], training: bool
     ) -> tuple[dict[str, tf.Tensor], ModelOutput]:
         """The terms of the loss and the model's answers."""
-        output = model(**{name: part[name] for name in INPUTS if name in part}, return_dict=True, training=training)
+        output = model(**model_inputs(part), return_dict=True, training=training)
         losses = self.losses(output, part)  # (B,), (B, T) or (B, P)
         return {"loss": tf.reduce_sum(tf.cast(part["weights"], losses.dtype) * losses)}, output
 
@@ -48,3 +48,8 @@ class TaskObjective:
             if problem != "single_label_classification":
                 return value_losses(problem, output.logits, labels)
         return cross_entropies(output.logits, tf.maximum(labels, 0), self.smoothing)
+
+
+def model_inputs(part: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """What of a part a model is called with; the rest is for its loss."""
+    return {name: part[name] for name in INPUTS if name in part}

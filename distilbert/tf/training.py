@@ -14,14 +14,16 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from distilbert.convert.tensor import Array
 from distilbert.outputs import ModelOutput
 from distilbert.tf.adamw import AdamW
 from distilbert.tf.io import assign, to_numpy
 from distilbert.tf.keras_model import dtype_policy
 from distilbert.tf.objectives import TaskObjective
+from distilbert.tf.processes import add_up, join
 from distilbert.training import engine
 from distilbert.training.batch import Batch
-from distilbert.training.engine import EngineSettings, State, StepResult, step_seed
+from distilbert.training.engine import EngineSettings, State, StepResult, World, step_seed
 
 __all__ = ["Engine", "TaskObjective"]
 
@@ -30,6 +32,10 @@ class Engine(engine.Engine):
     """Trains a TensorFlow model."""
 
     backend: ClassVar[str] = "tf"
+
+    @classmethod
+    def join(cls) -> World:
+        return join()
 
     @classmethod
     def loading(cls, bf16: bool) -> contextlib.AbstractContextManager[Any]:
@@ -52,8 +58,9 @@ class Engine(engine.Engine):
             found, added = graph(tensors(part), tf.constant(seed, tf.int64))
             terms = {name: terms.get(name, 0) + value for name, value in found.items()}
             add_to(gradients, added)
-        norm = self.optimizer.apply(gradients, rate)
-        return StepResult({name: float(value) for name, value in terms.items()}, float(norm))
+        sums = add_up([*terms.values(), *gradients], self.settings.world)
+        norm = self.optimizer.apply(sums[len(terms) :], rate)
+        return StepResult({name: float(value) for name, value in zip(terms, sums, strict=False)}, float(norm))
 
     def evaluate(self, batch: Batch) -> tuple[dict[str, float], ModelOutput]:
         terms, output = self._answers.get_concrete_function(of_any_size(batch))(tensors(batch))
@@ -78,6 +85,11 @@ class Engine(engine.Engine):
             tensor = self.model.tensor_specs[name]
             assign(self.optimizer.first[name], state.first[name], tensor)
             assign(self.optimizer.second[name], state.second[name], tensor)
+
+    def gathered(self, values: Array) -> list[Array]:
+        rank, size = self.settings.world.rank, self.settings.world.size
+        rows = tf.scatter_nd([[rank]], values[None], (size, *values.shape))  # zeros but for the own
+        return list(add_up([rows], self.settings.world)[0].numpy())
 
     @tf.function
     def _gradients(self, part: dict[str, tf.Tensor], seed: tf.Tensor) -> tuple[dict[str, tf.Tensor], list[tf.Tensor]]:

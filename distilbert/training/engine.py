@@ -163,12 +163,20 @@ class Engine(ABC):
         """Leave the other processes, if there are any."""
 
 
+_LOST = "another process has ended or does not answer"
+
+
 def lost_message(rank: int, size: int, found: str) -> str:
     """What is said where another process cannot be reached any more; `found` is what the framework says of it."""
     return (
-        f"process {rank} of {size}: another process has ended or does not answer; start the same command again: "
+        f"process {rank} of {size}: {_LOST}; start the same command again: "
         f"it goes on from the newest checkpoint\n  {found.splitlines()[0].partition('. ')[0]}"
     )
+
+
+def is_about_lost(message: str) -> bool:
+    """Whether a message is `lost_message`, so that another process may know more."""
+    return _LOST in message
 
 
 def step_seed(seed: int, number: int, part: int, rank: int) -> int:

@@ -222,6 +222,7 @@ class Training:
             backend=self.engine.backend,
             processes=self.engine.settings.world.size,
             resumed_step=self.step,
+            metric=best_metric_name(self.arguments, self.main_metric),
         )
 
     def _record(self, kind: str, step: int, values: dict[str, float]) -> None:

@@ -35,6 +35,7 @@ class Outcome:
         finished: whether these were all.
         metrics: of the model that is in the folder; empty without data to evaluate on.
         history: all lines of the log and evaluations.
+        is_first: whether this process is the one of several that speaks to the user.
     """
 
     output: Path
@@ -42,6 +43,7 @@ class Outcome:
     finished: bool
     metrics: dict[str, float]
     history: list[dict[str, float]]
+    is_first: bool = True
 
 
 def prepare_output(recipe: TrainingArguments, world: World) -> None:
@@ -60,6 +62,8 @@ def prepare_output(recipe: TrainingArguments, world: World) -> None:
         )
     check_latest(folder, recipe.identity())
     folder.mkdir(parents=True, exist_ok=True)
+    for unfinished in folder.glob(".checkpoint-*.partial"):  # of a training that was killed while it wrote
+        shutil.rmtree(unfinished)
     write_recipe(recipe, folder / RECIPE_NAME)
 
 
@@ -84,14 +88,14 @@ def complete(training: Training, base_model: str, files: Mapping[str, Sequence[P
         base_model: what it starts from, as the user named it.
         files: of each split, for the card.
     """
-    engine, folder = training.engine, training.checkpoints.folder
+    engine, folder, is_first = training.engine, training.checkpoints.folder, training.engine.settings.world.is_first
     try:
         training.resume()
         steps = training.run()
         metrics = _finish(training, base_model, files) if training.is_finished else {}
     finally:
         engine.close()
-    return Outcome(folder, steps, training.is_finished, metrics, training.progress.history)
+    return Outcome(folder, steps, training.is_finished, metrics, training.progress.history, is_first)
 
 
 def _finish(training: Training, base_model: str, files: Mapping[str, Sequence[Path]]) -> dict[str, float]:

@@ -22,6 +22,7 @@ class Plan:
         backend: short name of the framework.
         processes: that train together.
         resumed_step: steps that were taken before this process began.
+        metric: that decides which model is best, as evaluations call it.
     """
 
     total_steps: int
@@ -31,6 +32,7 @@ class Plan:
     backend: str
     processes: int = 1
     resumed_step: int = 0
+    metric: str = "eval_loss"
 
 
 @dataclass(frozen=True)

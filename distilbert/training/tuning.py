@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A search for the best values of a recipe: trials, each a training of its own, and a table of what came of them.
+
+The folder of a search holds `trial-NNN/`, each as `finetune` leaves it, `trials.jsonl` with a line for each trial that
+has ended, and `best`, which is the best of them. A search that is killed goes on: trials in the table are not repeated,
+and one that was under way goes on from its newest checkpoint. How trials run is in `trials_on_ray.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distilbert.errors import InputError, TrainingError
+from distilbert.files import parse_json, read_text, write_text
+from distilbert.training.checkpoints import saved_steps
+from distilbert.training.recipe_file import RECIPE_NAME, read_recipe
+from distilbert.training.recipes import FinetuneRecipe
+from distilbert.training.search_space import draw, parse_search
+
+TABLE = "trials.jsonl"
+BEST = "best"
+FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
+_PREFIX = "trial-"
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training of a search.
+
+    Attributes:
+        number: from 0.
+        values: that differ between trials, by field.
+        recipe: with these values, and a folder of its own.
+    """
+
+    number: int
+    values: dict[str, Any]
+    recipe: FinetuneRecipe
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialResult:
+    """What came of a trial; a line of the table.
+
+    Attributes:
+        trial: its number.
+        status: `finished`, `stopped` (before its end, because others were better) or `failed`.
+        values: as the trial's.
+        output: its folder.
+        metric: the one that counts, as evaluations call it; None where there was no evaluation.
+        score: its value: of the model in the folder, or of the last evaluation.
+        is_greater_better: whether more of it is better.
+        share: of its steps that it took, in percent.
+        metrics: all of that evaluation.
+        message: why it failed.
+    """
+
+    trial: int
+    status: str
+    values: dict[str, Any]
+    output: str
+    metric: str | None = None
+    score: float | None = None
+    is_greater_better: bool = True
+    share: float = 0.0
+    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
+    message: str | None = None
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """To sort by, the best first."""
+        score = 0.0 if self.score is None else self.score
+        return self.status != FINISHED, -score if self.is_greater_better else score
+
+
+def tune(
+    recipe: FinetuneRecipe,
+    search: Sequence[str],
+    *,
+    num_samples: int | None = None,
+    asha: bool = True,
+    address: str | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[TrialResult]:
+    """Train with different values of some arguments, and find the best of them.
+
+    Args:
+        recipe: what all trials have in common; its output is the folder of the search.
+        search: expressions: `NAME=VALUE,VALUE`, `NAME=uniform(LOW,HIGH)`, `NAME=loguniform(LOW,HIGH)`.
+        num_samples: trials that are drawn at random; None for all combinations, where there are only lists of values.
+        asha: stop trials that fall behind, by asynchronous successive halving.
+        address: of a Ray cluster, as for `train_on_ray`; None without RAY_ADDRESS starts one on this machine.
+        tell: takes a line for each thing that happens.
+
+    Returns:
+        The results, the best first.
+
+    Raises:
+        InputError: lists all that is wrong with the expressions, values or output folder.
+        TrainingError: no trial came to its end.
+        BackendError: Ray or the framework is not installed; besides, what trainings raise for their data.
+    """
+    from distilbert.training.trials_on_ray import run_trials
+
+    if not recipe.validation_file:
+        raise InputError("a search compares evaluations: name data for them (--eval)")
+    if recipe.stop_at_step is not None:
+        raise InputError("stop_at_step: trials of a search run to their end")
+    trials = make_trials(recipe, draw(parse_search(search), num_samples, recipe.seed))
+    folder = Path(recipe.output_dir)
+    results = prepare_search(folder, trials, recipe.overwrite_output_dir)
+    if results:
+        tell(f"{folder}: {len(results)} of {len(trials)} trials were done before")
+
+    def keep(result: TrialResult) -> None:
+        results[result.trial] = result
+        with (folder / TABLE).open("a", encoding="utf-8") as stream:
+            stream.write(_line(result))
+
+    pending = [trial for trial in trials if trial.number not in results]
+    if pending:
+        run_trials(pending, folder, asha, address, keep, tell)
+    return finish_search(folder, [results[number] for number in sorted(results)])
+
+
+def make_trials(recipe: FinetuneRecipe, values: Sequence[Mapping[str, Any]]) -> list[Trial]:
+    """The trials; InputError lists what is wrong with the values of one."""
+    trials = []
+    for number, own in enumerate(values):
+        output = str(Path(recipe.output_dir) / f"{_PREFIX}{number:03d}")
+        fixed = {"output_dir": output, "overwrite_output_dir": False, "certify": False}
+        try:
+            trials.append(Trial(number, dict(own), dataclasses.replace(recipe, **{**own, **fixed})))
+        except InputError as error:
+            raise InputError(f"--search: trial {number} of {len(values)}: {error}") from None
+    return trials
+
+
+def prepare_search(folder: Path, trials: Sequence[Trial], overwrite: bool) -> dict[int, TrialResult]:
+    """Make the folder; what trials that need no more work have come to.
+
+    Raises:
+        InputError: the folder holds something else, or another search.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; choose another output")
+    if overwrite and (folder / TABLE).exists():
+        (folder / TABLE).unlink()
+        for old in folder.glob(f"{_PREFIX}[0-9][0-9][0-9]*"):
+            shutil.rmtree(old)
+    others = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
+    if others and not (folder / TABLE).exists():
+        raise InputError(f"{folder}: is not empty and holds no search to go on with; choose another output folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TABLE).touch()
+    for trial in trials:
+        _check_same(trial)
+    numbers = {trial.number for trial in trials}
+    results = {result.trial: result for result in read_table(folder / TABLE)}
+    return {number: found for number, found in results.items() if number in numbers and found.status != FAILED}
+
+
+def read_table(path: Path) -> list[TrialResult]:
+    """The lines of a table; one that was cut off by a kill is left out."""
+    *lines, _ = read_text(path).split("\n")
+    return [TrialResult(**parse_json(line, f"{path}: line {number}")) for number, line in enumerate(lines, 1)]
+
+
+def finish_search(folder: Path, results: Sequence[TrialResult]) -> list[TrialResult]:
+    """Write the table in order, let `best` be the best, remove checkpoints; the results, the best first.
+
+    Raises:
+        TrainingError: no trial came to its end.
+    """
+    ranked = sorted(results, key=lambda result: result.rank)
+    if not ranked or ranked[0].status != FINISHED:
+        reasons = "".join(f"\n  trial {result.trial}: {result.message}" for result in results if result.message)
+        raise TrainingError(f"{folder}: no trial came to its end; the same command tries them again{reasons}")
+    write_text(folder / TABLE, "".join(_line(result) for result in results))
+    for result in results:
+        for step in saved_steps(Path(result.output)) if result.status != FAILED else []:
+            shutil.rmtree(Path(result.output) / f"checkpoint-{step}")
+    _point(folder / BEST, Path(ranked[0].output).name)
+    return ranked
+
+
+def _check_same(trial: Trial) -> None:
+    """Raise InputError if the trial's folder is of one with other values or arguments."""
+    path = Path(trial.recipe.output_dir) / RECIPE_NAME
+    if not path.exists():
+        return
+    then, now = FinetuneRecipe.from_dict(read_recipe(path)).identity(), trial.recipe.identity()
+    problems = [f"{name}: was {then[name]!r}, is {now[name]!r}" for name in now if then[name] != now[name]]
+    if problems:
+        raise InputError(
+            f"{path.parent} is of another search: {'; '.join(problems)}\n"
+            "choose another output folder, or begin anew with --overwrite_output_dir"
+        )
+
+
+def _point(link: Path, target: str) -> None:
+    """Let a name stand for a folder beside it; a copy, where there can be no link."""
+    if link.is_dir() and not link.is_symlink():
+        shutil.rmtree(link)
+    temporary = link.with_name(f".{link.name}.partial")
+    temporary.unlink(missing_ok=True)
+    try:
+        temporary.symlink_to(target, target_is_directory=True)
+        os.replace(temporary, link)
+    except OSError:  # Windows allows links to few users
+        shutil.copytree(link.parent / target, link)
+
+
+def _line(result: TrialResult) -> str:
+    return json.dumps(dataclasses.asdict(result), ensure_ascii=False) + "\n"
