@@ -36,7 +36,7 @@ def batch(seed: int, rows: int) -> Batch:
 
 
 def main(path: str, steps: int, seconds: float) -> None:
-    """Train and write losses, norms, the sharding of a weight and, as a file of NumPy, the weights."""
+    """Train and write losses, norms, the share of a weight and, as a file of NumPy, the weights."""
     world = Engine.join()
     model = DistilBertForMaskedLM(CONFIG, seed=1, dtype="float64")
     plans = dict.fromkeys(model.tensor_specs, TensorPlan(True, 0.1, 1.0))
@@ -54,9 +54,10 @@ def main(path: str, steps: int, seconds: float) -> None:
     weight = engine.weights["distilbert.transformer.layer.0.ffn.lin1.weight"]
     state = engine.state()
     engine.load_state(state)
+    weights = engine.state().weights  # of all processes together
     if world.is_first:
-        np.savez(path + ".npz", **engine.state().weights)
-    facts = {"steps": found, "evaluated": evaluated["loss"], "ranks": ranks, "spec": str(weight.sharding.spec)}
+        np.savez(path + ".npz", **weights)
+    facts = {"steps": found, "evaluated": evaluated["loss"], "ranks": ranks, "share": weight.addressable_data(0).shape}
     with open(f"{path}.{world.rank}.json", "w") as file:
         json.dump(facts, file)
     engine.close()

@@ -76,12 +76,14 @@ def _say(line: str) -> None:
 
 def _show(results: Sequence[TrialResult]) -> None:
     """A table, the best first."""
+    from distilbert.training.tuning import as_text
+
     names = list(results[0].values)
     rows = [
         [
             str(result.trial),
             result.status,
-            *(str(result.values[name]) for name in names),
+            *(as_text(result.values[name]) for name in names),
             "" if result.score is None else f"{result.score:.4f}",
             f"{result.share:.0f} %",
         ]

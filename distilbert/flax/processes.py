@@ -45,8 +45,8 @@ def join() -> World:
     `jax.distributed.initialize` itself is left as it is. They part when they end: JAX waits for all of them then.
 
     Raises:
-        BackendError: the environment does not fit, or JAX was used before. Where the others do not come, JAX itself ends
-            the process after ten minutes.
+        BackendError: the environment does not fit, or JAX was used before. Where the others do not come, JAX itself
+            ends the process after ten minutes.
     """
     if not jax.distributed.is_initialized() and _is_one_of_many():
         try:
@@ -122,10 +122,11 @@ class Devices:
 
     def whole(self, tensors: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         """Tensors on the first device of this process; all processes must ask together."""
-        together = jax.jit(lambda x: x, out_shardings=self.replicated)
+        spread = {name: values for name, values in tensors.items() if not values.is_fully_replicated}
+        # One program for all: on CPUs several are run in any order, and processes would wait for each other forever.
+        found = jax.jit(lambda x: x, out_shardings=self.replicated)(spread) if spread else {}
         return {
-            name: (values if values.is_fully_replicated else together(values)).addressable_data(0)
-            for name, values in tensors.items()
+            name: jax.block_until_ready(found.get(name, values)).addressable_data(0) for name, values in tensors.items()
         }
 
 

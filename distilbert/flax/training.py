@@ -75,7 +75,7 @@ class Engine(engine.Engine):
                 arrays = self.devices.put_rows(self._arrays(part))
                 found, values = self.gradients(self.weights, self.frozen, self.shared_objective, arrays, seed)
                 gradients = self.add(gradients, found) if gradients else found
-                terms.append(values)
+                terms.append(jax.block_until_ready(values) if self.settings.world.size > 1 else values)  # see `whole`
             self.steps += 1
             self.weights, self.moments, norm = self.update(
                 self.weights, self.moments, gradients, pace(self.settings, rate, self.steps)

@@ -20,7 +20,7 @@ from typing import Any
 import tensorflow as tf
 
 from distilbert.errors import BackendError, InputError, TrainingError
-from distilbert.training.engine import World
+from distilbert.training.engine import World, lost_message
 
 VARIABLE = "TF_CONFIG"
 JOBS = ("chief", "worker")  # in the order of ranks
@@ -34,18 +34,15 @@ _GONE = (
 )
 
 
-@functools.cache
 def join() -> World:
-    """Meet the other processes of TF_CONFIG, where there is one; waits until all are there.
+    """Meet the other processes of TF_CONFIG, where there are any; waits until all have come.
 
     Raises:
         InputError: TF_CONFIG says something that cannot be.
         BackendError: TensorFlow has computed something already.
+        TrainingError: another process has ended meanwhile.
     """
-    if not os.environ.get(VARIABLE):
-        return World()
-    addresses = _addresses()
-    world = World(list(addresses).index(_own_task()), len(addresses))
+    world = _world()
     if world.size > 1:
         _strategy()
     return world
@@ -59,8 +56,16 @@ def add_up(tensors: Sequence[tf.Tensor], world: World) -> list[tf.Tensor]:
     """
     if world.size == 1:
         return list(tensors)
-    with _told_who_is_gone():
+    with _together():
         return list(_add_up(list(tensors)))
+
+
+@functools.cache
+def _world() -> World:
+    if not os.environ.get(VARIABLE):
+        return World()
+    addresses = _addresses()
+    return World(list(addresses).index(_own_task()), len(addresses))
 
 
 @functools.cache
@@ -68,7 +73,7 @@ def _strategy() -> tf.distribute.MultiWorkerMirroredStrategy:
     devices = tf.config.list_physical_devices("GPU")
     try:
         tf.config.set_visible_devices(devices[:1], "GPU")  # each more would add once more what the process has
-        with _same_reaction_to_sigterm(), _told_who_is_gone():
+        with _same_reaction_to_sigterm(), _together():
             return tf.distribute.MultiWorkerMirroredStrategy()
     except TrainingError:
         raise
@@ -96,18 +101,21 @@ def _same_reaction_to_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told_who_is_gone() -> Iterator[None]:
-    """An error of the connection as one that says which process is gone, and how to go on."""
+def _together() -> Iterator[None]:
+    """While entered, the loss of another process is one clear error."""
     try:
         yield
     except _GONE as error:
-        found = re.search(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", error.message)
-        task = (found[1], int(found[2])) if found else None
-        who = f"{task[0]} {task[1]} at {_addresses().get(task)}" if task else "one of the processes"
-        raise TrainingError(
-            f"{who} has ended or does not answer, so all that train together end; what it wrote last may say why. "
-            "The same command, started again on all of them, goes on from the newest checkpoint"
-        ) from None
+        raise TrainingError(lost_message(_world().rank, _world().size, _who(error.message))) from None
+
+
+def _who(reason: str) -> str:
+    """Which process an error is about, if it says so."""
+    found = re.search(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", reason)
+    if not found:
+        return reason.strip().splitlines()[-1]
+    job, place = found[1], int(found[2])
+    return f"{job} {place} at {_addresses().get((job, place))} is gone"
 
 
 def _addresses() -> dict[tuple[str, int], str]:

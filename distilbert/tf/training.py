@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine of training in TensorFlow: a step of AdamW, an answer without dropout, and the state in between.
 
-Read beside `pt/training.py` and `flax/training.py`; what they have in common is said in `distilbert/training/engine.py`.
+Read beside `pt/training.py` and `flax/training.py`; what they share is said in `distilbert/training/engine.py`.
 Graphs are made once for batches of all sizes.
 """
 

@@ -75,7 +75,8 @@ def train_on_ray(
         finally:
             for report in reports:
                 report.close()
-        return run.outcome(f"{workers} of {threads} CPUs each; the nodes have {rooms(ray)}")
+        outcome: Outcome = run.outcome(f"{workers} of {threads} CPUs each; the nodes have {rooms(ray)}")
+        return outcome
 
 
 def threads_each(workers: int, threads: int, rooms: Sequence[int]) -> int:
@@ -118,14 +119,13 @@ class _Run:
         if self.error is None and self.result:
             return self.result[0]
         dead = [rank for rank in sorted(getattr(self.error, "worker_failures", {})) if rank not in self.failures]
-        causes = [found for _, found in sorted(self.failures.items()) if not is_about_lost(found["message"])]
-        if causes:
-            raise error_of(causes[0])
-        if dead:
-            found = f"process {dead[0]} of {self.workers} on Ray has ended (killed, or short of memory)"
-            raise TrainingError(f"{found}; {_AGAIN}")
-        for _, found in sorted(self.failures.items()):
-            raise error_of(found)
+        failures = [found for _, found in sorted(self.failures.items())]
+        causes = [found for found in failures if not is_about_lost(found["message"])]
+        if dead and not causes:
+            ended = f"process {dead[0]} of {self.workers} on Ray has ended (killed, or short of memory)"
+            raise TrainingError(f"{ended}; {_AGAIN}")
+        if failures:
+            raise error_of([*causes, *failures][0])
         raise self._of_ray(wanted)
 
     def _of_ray(self, wanted: str) -> DistilBertError:

@@ -23,8 +23,8 @@ from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.settings import kind_of
 
 # Searching these would compare what cannot be compared, or move the trials.
-_NOT_SEARCHED = ("task", "output_dir", "overwrite_output_dir", "stop_at_step", "metric_for_best_model")
-_NOT_SEARCHED += ("greater_is_better", "max_eval_samples")
+_NOT_SEARCHED = {"task", "output_dir", "overwrite_output_dir", "stop_at_step", "certify", "max_eval_samples"}
+_NOT_SEARCHED |= {"metric_for_best_model", "greater_is_better"}
 _RANGE = re.compile(r"(uniform|loguniform)\(([^(),]+),([^(),]+)\)")
 _FORMS = "uniform(LOW,HIGH), loguniform(LOW,HIGH) or VALUE,VALUE,..."
 _SWITCHES = {"true": True, "false": False}

@@ -23,7 +23,7 @@ from distilbert.training.on_ray import environment_of_all, shared_folder
 from distilbert.training.ray_worker import Place
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.reports import Plan, Report
-from distilbert.training.tuning import FAILED, FINISHED, STOPPED, Trial, TrialResult
+from distilbert.training.tuning import FAILED, FINISHED, STOPPED, Trial, TrialResult, as_text
 
 WANTED_BY = "a search"
 _RETRIES = 2  # of a trial whose process or node is gone; it goes on from its newest checkpoint
@@ -77,7 +77,9 @@ def run_trials(
         backend = backends.choose(trials[0].recipe.backend)
         recipes = {trial.number: dataclasses.replace(trial.recipe, backend=backend) for trial in trials}
         job = Work(recipes, Place(Path.cwd(), shared, environment_of_all(), threads))
-        tell(f"{len(trials)} trials, {min(places, len(trials))} at a time on {threads} CPU threads each")
+        tell(
+            f"{len(trials)} trials, {min(places, len(trials))} at a time on {threads} CPU{'s' if threads > 1 else ''} each"
+        )
         try:
             _tuner(ray, job, watch, asha).fit()
         except (ray.exceptions.RayError, ray.tune.TuneError) as error:
@@ -144,7 +146,7 @@ class _Watch:
 
     def started(self, number: int) -> None:
         trial = self.trials[number]
-        values = ", ".join(f"{name} {value}" for name, value in trial.values.items())
+        values = ", ".join(f"{name} {as_text(value)}" for name, value in trial.values.items())
         self.tell(f"trial {number}: {values}")
 
     def reported(self, number: int, facts: Mapping[str, Any]) -> None:
@@ -156,7 +158,7 @@ class _Watch:
             return
         self.done.add(number)
         trial = self.trials[number]
-        values = {"trial": number, "values": trial.values, "output": trial.recipe.output_dir}
+        values: dict[str, Any] = {"trial": number, "values": trial.values, "output": trial.recipe.output_dir}
         if facts.get("status") == FAILED:
             self._failed(values, facts)
             return

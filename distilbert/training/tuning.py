@@ -73,10 +73,10 @@ class TrialResult:
     message: str | None = None
 
     @property
-    def rank(self) -> tuple[bool, float]:
+    def rank(self) -> tuple[int, float]:
         """To sort by, the best first."""
         score = 0.0 if self.score is None else self.score
-        return self.status != FINISHED, -score if self.is_greater_better else score
+        return (FINISHED, STOPPED, FAILED).index(self.status), -score if self.is_greater_better else score
 
 
 def tune(
@@ -188,6 +188,11 @@ def finish_search(folder: Path, results: Sequence[TrialResult]) -> list[TrialRes
             shutil.rmtree(Path(result.output) / f"checkpoint-{step}")
     _point(folder / BEST, Path(ranked[0].output).name)
     return ranked
+
+
+def as_text(value: Any) -> str:
+    """A value of a trial for a reader."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _check_same(trial: Trial) -> None:
