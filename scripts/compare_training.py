@@ -166,8 +166,8 @@ def theirs(recipe: Recipe) -> dict[str, float]:
     made = FinetuneRecipe.from_dict({**recipe, "backend": "pt"})
     source = Path(made.model_name_or_path)
     task = tasks.find(made.task)(made, DistilBertTokenizer.from_pretrained(source), open_checkpoint(source).config)
-    train = task.read(task.files(made.train_file), None, True)
-    validation = task.read(task.files(made.validation_file), None, False)
+    train = task.read(task.files(made.train_file), made.max_train_samples, True)
+    validation = task.read(task.files(made.validation_file), made.max_eval_samples, False)
 
     def collate(rows: Sequence[int], examples: Any = train) -> dict[str, Any]:
         chosen = np.asarray(rows)

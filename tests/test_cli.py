@@ -67,7 +67,19 @@ def test_version():
 
 def test_every_command_has_help():
     names = [command.callback.__name__ for command in app.registered_commands]
-    assert names == ["convert", "inspect", "verify", "finetune", "predict", "serve", "bench", "demo", "env"]
+    assert names == [
+        "convert",
+        "inspect",
+        "verify",
+        "finetune",
+        "tune",
+        "distill",
+        "predict",
+        "serve",
+        "bench",
+        "demo",
+        "env",
+    ]
     for name in names:
         assert "Usage: " in invoke(name, "--help").stdout
 

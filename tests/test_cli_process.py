@@ -14,7 +14,7 @@ import pytest
 from .test_cli import write
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax"}
-COMMANDS = ("convert", "inspect", "verify", "finetune", "predict", "serve", "bench", "demo", "env")
+COMMANDS = ("convert", "inspect", "verify", "finetune", "tune", "distill", "predict", "serve", "bench", "demo", "env")
 
 # Runs the command line after a line that changes something, and lists what is then imported.
 PROGRAM = """

@@ -38,19 +38,16 @@ STEPS, RATE = 5, 3e-3
 
 # A teacher must never drop anything, so these rates must not matter.
 TEACHER = TINY.replace(n_layers=4, dropout=0.5, attention_dropout=0.5)
+SHALLOW = TEACHER.replace(n_layers=1)
 STUDENT = TINY.replace(dim=len(COORDINATES), dropout=0.0, attention_dropout=0.0)
 
 CASES: dict[str, dict[str, Any]] = {
     "all": {},
-    "temperature": {"temperature": 3.5},
-    "restricted": {"restrict_ce_to_mask": True},
+    "restricted": {"temperature": 3.5, "restrict_ce_to_mask": True},
     "no ce": {"alpha_ce": 0.0},
     "no mlm": {"alpha_mlm": 0.0},
     "no cos": {"alpha_cos": 0.0},
-    "ce alone": {"alpha_mlm": 0.0, "alpha_cos": 0.0},
-    "mlm alone": {"alpha_ce": 0.0, "alpha_cos": 0.0},
     "cos alone": {"alpha_ce": 0.0, "alpha_mlm": 0.0},
-    "restricted ce alone": {"alpha_mlm": 0.0, "alpha_cos": 0.0, "restrict_ce_to_mask": True},
 }
 cases = pytest.mark.parametrize("case", CASES)
 
@@ -89,7 +86,7 @@ def width_of(settings: LossSettings) -> int:
     return P if settings.at_masks else T
 
 
-# The teacher is asked, and what it should say.
+# A teacher is asked, and what it should say.
 
 
 @functools.cache
@@ -97,8 +94,8 @@ def teacher_answers(at_masks: bool) -> dict[str, np.ndarray]:
     """By the reference in float64: `hidden` (B, T, D), and `logits` at all tokens or at `places`."""
     batch = batch_of()
     call = {name: batch[name].astype(np.int64) for name in ("input_ids", "attention_mask")}
-    tensors = random_tensors(TEACHER, "masked-lm", dtype=np.float64)
-    output = reference.forward("masked-lm", TEACHER, tensors, **call)
+    tensors = random_tensors(SHALLOW, "masked-lm", dtype=np.float64)
+    output = reference.forward("masked-lm", SHALLOW, tensors, **call)
     logits = output.logits
     if at_masks:
         logits = np.take_along_axis(logits, batch["places"][..., None], 1)
@@ -106,21 +103,25 @@ def teacher_answers(at_masks: bool) -> dict[str, np.ndarray]:
 
 
 def teacher_of(
-    name: str, settings: LossSettings, coordinates: np.ndarray | None, dtype: str = "float64", task: str = "masked-lm"
+    name: str,
+    settings: LossSettings,
+    coordinates: np.ndarray | None,
+    config: DistilBertConfig = SHALLOW,
+    dtype: str = "float32",
+    task: str = "masked-lm",
 ) -> Any:
-    tensors = random_tensors(TEACHER, "masked-lm")
+    tensors = random_tensors(config, "masked-lm")
     prefix = spec.PREFIX if task == "encoder" else ""
-    own = {path: tensors[prefix + path] for path in spec.tensors(TEACHER, task)}
-    return module_of(name).Teacher(build(name, task, TEACHER, own, dtype), settings, coordinates)
+    own = {path: tensors[prefix + path] for path in spec.tensors(config, task)}
+    return module_of(name).Teacher(build(name, task, config, own, dtype), settings, coordinates)
 
 
 @backends
-@pytest.mark.parametrize("coordinates", [None, COORDINATES], ids=["all", "some"])
-@pytest.mark.parametrize("case", ["all", "restricted"])
+@pytest.mark.parametrize(("case", "coordinates"), [("all", COORDINATES), ("restricted", None)], ids=["all", "masks"])
 def test_a_teacher_is_asked(name: str, case: str, coordinates: np.ndarray | None) -> None:
     settings = LossSettings(**CASES[case])
     expected = teacher_answers(settings.at_masks)
-    found = teacher_of(name, settings, coordinates, "float32").ask(batch_of())
+    found = teacher_of(name, settings, coordinates).ask(batch_of())
     assert found["logits"].shape == (B, width_of(settings), V)
     assert {type(values) for values in found.values()} == {np.ndarray}
     assert {values.dtype for values in found.values()} == {np.dtype("float32")}
@@ -130,8 +131,7 @@ def test_a_teacher_is_asked(name: str, case: str, coordinates: np.ndarray | None
 
 @backends
 def test_a_teacher_without_a_head_is_asked(name: str) -> None:
-    teacher = teacher_of(name, LossSettings(alpha_ce=0), COORDINATES, "float32", "encoder")
-    found = teacher.ask(batch_of())
+    found = teacher_of(name, LossSettings(alpha_ce=0), COORDINATES, task="encoder").ask(batch_of())
     assert set(found) == {"hidden"}
     assert relative_error(found["hidden"], teacher_answers(True)["hidden"][..., COORDINATES]) < FLOAT32.bound
 
@@ -164,15 +164,20 @@ def fake_student(leaves: Mapping[str, Any], asked: list[set[str]]) -> Callable[.
     return model
 
 
-def measured(name: str, objective: Any, batch: Batch, student: Mapping[str, np.ndarray]) -> tuple[Loss, set[str]]:
+def measured(
+    name: str, objective: Any, batch: Batch, student: Mapping[str, np.ndarray], compiled: bool = False
+) -> tuple[Loss, set[str]]:
     """Terms and gradients of an objective at a student's answers, in their float type; what the student was given."""
     asked: list[set[str]] = []
-    terms, gradients = {"pt": of_pytorch, "tf": of_tensorflow, "flax": of_jax}[name](objective, batch, student, asked)
+    measure = {"pt": of_pytorch, "tf": of_tensorflow, "flax": of_jax}[name]
+    terms, gradients = measure(objective, batch, student, asked, compiled)
     numbers = {term: float(value) for term, value in terms.items()}
     return Loss(numbers, np.asarray(gradients["logits"]), np.asarray(gradients["hidden"])), asked[0]
 
 
-def of_pytorch(objective: Any, batch: Batch, student: Mapping[str, np.ndarray], asked: list[set[str]]) -> Any:
+def of_pytorch(
+    objective: Any, batch: Batch, student: Mapping[str, np.ndarray], asked: list[set[str]], compiled: bool
+) -> Any:
     import torch
 
     leaves = {key: torch.tensor(values, requires_grad=True) for key, values in student.items()}
@@ -183,10 +188,11 @@ def of_pytorch(objective: Any, batch: Batch, student: Mapping[str, np.ndarray], 
     return terms, {key: np.zeros(leaf.shape) if leaf.grad is None else leaf.grad for key, leaf in leaves.items()}
 
 
-def of_tensorflow(objective: Any, batch: Batch, student: Mapping[str, np.ndarray], asked: list[set[str]]) -> Any:
+def of_tensorflow(
+    objective: Any, batch: Batch, student: Mapping[str, np.ndarray], asked: list[set[str]], compiled: bool
+) -> Any:
     import tensorflow as tf
 
-    @tf.function
     def run(part: dict[str, Any], leaves: dict[str, Any]) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(leaves)
@@ -195,22 +201,35 @@ def of_tensorflow(objective: Any, batch: Batch, student: Mapping[str, np.ndarray
         return terms, tape.gradient(loss, leaves, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     given = [{key: tf.constant(values) for key, values in arrays.items()} for arrays in (batch, student)]
-    any_size = [
-        {key: tf.TensorSpec([None] * len(value.shape), value.dtype) for key, value in row.items()} for row in given
-    ]
-    any_size[1]["logits"] = tf.TensorSpec([None, None, V][-student["logits"].ndim :], given[1]["logits"].dtype)
-    return run.get_concrete_function(*any_size)(*given)
+    if compiled:  # as engines do, for batches of all sizes
+        specs = [{key: tf.TensorSpec([None] * value.ndim, value.dtype) for key, value in row.items()} for row in given]
+        specs[1] = {key: tf.TensorSpec([None, None, value.shape[-1]], value.dtype) for key, value in given[1].items()}
+        return tf.function(run).get_concrete_function(*specs)(*given)
+    return run(*given)
 
 
-def of_jax(objective: Any, batch: Batch, student: Mapping[str, np.ndarray], asked: list[set[str]]) -> Any:
+def of_jax(
+    objective: Any, batch: Batch, student: Mapping[str, np.ndarray], asked: list[set[str]], compiled: bool
+) -> Any:
     import jax
 
     def loss(leaves: Any, objective: Any, part: Any) -> Any:
         terms, _ = objective(fake_student(leaves, asked), part)
         return sum(terms.values()), terms
 
-    gradients, terms = jax.jit(jax.grad(loss, has_aux=True))(dict(student), objective, batch)
+    part, leaves = ({key: jax.numpy.asarray(values) for key, values in arrays.items()} for arrays in (batch, student))
+    gradient = jax.grad(loss, has_aux=True)
+    gradients, terms = (jax.jit(gradient) if compiled else gradient)(leaves, objective, part)
     return terms, gradients
+
+
+def says(name: str, answers: Mapping[str, np.ndarray]) -> Callable[..., Any]:
+    """A teacher that always gives these answers."""
+    if name == "flax":
+        return lambda part, learner: dict(answers)
+    tensor = importlib.import_module({"pt": "torch", "tf": "tensorflow"}[name])
+    make = tensor.from_numpy if name == "pt" else tensor.constant
+    return lambda part: {key: make(values) for key, values in answers.items()}
 
 
 def differences(found: Loss, expected: Loss) -> list[str]:
@@ -230,37 +249,37 @@ def differences(found: Loss, expected: Loss) -> list[str]:
     return wrong
 
 
-def compared(
-    name: str, settings: LossSettings, cache: bool = False, own: LossSettings | None = None, narrow: bool = True
-) -> list[str]:
+def compared(name: str, settings: LossSettings, cache: bool = False, own: LossSettings | None = None) -> list[str]:
     """What an objective (with settings of its `own`) has other than the reference."""
-    coordinates = COORDINATES if narrow else None
-    student = student_answers(settings, len(COORDINATES) if narrow else WIDTH)
+    student, answers = student_answers(settings), teacher_answers(settings.at_masks)
+    kept = {**answers, "hidden": answers["hidden"][..., COORDINATES]}
     with precision(name, "float64"):
-        teacher = None if cache else teacher_of(name, settings, coordinates)
+        teacher = None if cache else says(name, kept)
         batch = in_float64(batch_of() | (cached_answers(settings) if cache else {}))
         objective = module_of(name).DistillationObjective(own or settings, teacher)
         found, asked = measured(name, objective, batch, student)
     assert ("places" in asked) == settings.at_masks
-    expected = triple_loss(settings, batch, student, teacher_answers(settings.at_masks), coordinates)
-    return differences(found, expected)
+    return differences(found, triple_loss(settings, batch, student, answers, COORDINATES))
 
 
 @backends
+@pytest.mark.parametrize("cache", [False, True], ids=["asked", "cached"])
 @cases
-def test_the_triple_loss(name: str, case: str) -> None:
-    assert compared(name, LossSettings(**CASES[case])) == []
+def test_the_triple_loss(name: str, case: str, cache: bool) -> None:
+    assert compared(name, LossSettings(**CASES[case]), cache) == []
 
 
 @backends
-@cases
-def test_the_triple_loss_with_a_cache(name: str, case: str) -> None:
-    assert compared(name, LossSettings(**CASES[case]), cache=True) == []
-
-
-@backends
-def test_the_triple_loss_of_a_student_as_wide_as_its_teacher(name: str) -> None:
-    assert compared(name, LossSettings(), narrow=False) == []
+@pytest.mark.parametrize("coordinates", [None, COORDINATES], ids=["wide", "narrow"])
+def test_the_triple_loss_with_a_teacher_in_compiled_code(name: str, coordinates: np.ndarray | None) -> None:
+    settings = LossSettings()
+    student = student_answers(settings, WIDTH if coordinates is None else len(coordinates))
+    batch = in_float64(batch_of())
+    with precision(name, "float64"):
+        teacher = teacher_of(name, settings, coordinates, dtype="float64")
+        objective = module_of(name).DistillationObjective(settings, teacher)
+        found, _ = measured(name, objective, batch, student, compiled=True)
+    assert differences(found, triple_loss(settings, batch, student, teacher_answers(False), coordinates)) == []
 
 
 @backends
@@ -270,8 +289,7 @@ def test_the_triple_loss_of_a_student_as_wide_as_its_teacher(name: str) -> None:
     [
         ({"temperature": 2.0 * 1.02}, ["ce", "d_logits"]),
         ({"alpha_ce": 5.0 / 2.0**2}, ["ce", "d_logits"]),
-        ({"alpha_mlm": 2.0 + 1e-9}, ["mlm", "d_logits"]),
-        ({"alpha_cos": 1.0 + 1e-9}, ["cos", "d_hidden"]),
+        ({"alpha_mlm": 2.0 + 1e-9, "alpha_cos": 1.0 + 1e-9}, ["mlm", "cos", "d_logits", "d_hidden"]),
         ({"alpha_cos": 0.0}, ["names", "d_hidden"]),
     ],
 )
@@ -332,7 +350,7 @@ def test_extremes_stay_finite(name: str, cache: bool) -> None:
     student = {"logits": -1e4 * answers["logits"], "hidden": np.zeros((B, T, len(COORDINATES)))}
     batch = batch_of() | (cached_answers(settings) if cache else {})
     batch = {key: values.astype(np.float32) if values.dtype.kind == "f" else values for key, values in batch.items()}
-    teacher = None if cache else teacher_of(name, settings, COORDINATES, "float32")
+    teacher = None if cache else says(name, {**answers, "hidden": answers["hidden"][..., COORDINATES]})
     objective = module_of(name).DistillationObjective(settings, teacher)
     found, _ = measured(name, objective, batch, {key: values.astype(np.float32) for key, values in student.items()})
     assert np.isfinite(list(found.terms.values())).all()
@@ -344,14 +362,19 @@ def test_extremes_stay_finite(name: str, cache: bool) -> None:
 # In engines.
 
 
-def engine_of(name: str, settings: LossSettings, student: DistilBertConfig = STUDENT, **options: Any) -> Any:
-    """An engine whose student learns from the teacher; one as deep and wide is its copy."""
+def engine_of(
+    name: str, settings: LossSettings, teacher: DistilBertConfig, student: DistilBertConfig, **options: Any
+) -> Any:
+    """An engine whose student learns from the teacher; in bfloat16 it leaves its embeddings alone."""
     module = importlib.import_module(f"distilbert.{name}.training")
     with module.Engine.loading(options.get("bf16", False)):
-        coordinates = COORDINATES if student.dim < TEACHER.dim else None
-        objective = module_of(name).DistillationObjective(settings, teacher_of(name, settings, coordinates, "float32"))
+        coordinates = COORDINATES if student.dim < teacher.dim else None
+        objective = module_of(name).DistillationObjective(settings, teacher_of(name, settings, coordinates, teacher))
         model = build(name, "masked-lm", student, random_tensors(student, "masked-lm"), "float32")
-    plans = {path: TensorPlan(True, 0.01, 1.0) for path in spec.tensors(student, "masked-lm")}
+    frozen = "embeddings" if options.get("bf16") else None
+    plans = {
+        path: TensorPlan(frozen is None or frozen not in path, 0.01, 1.0) for path in spec.tensors(student, "masked-lm")
+    }
     return module.Engine(model, objective, EngineSettings(plans, epsilon=1e-3, **options))
 
 
@@ -363,7 +386,7 @@ def teacher_tensors(name: str, teacher: Any) -> dict[str, np.ndarray]:
 @functools.cache
 def trained(name: str, case: str) -> tuple[list[dict[str, float]], dict[str, np.ndarray], dict[str, float]]:
     """Terms of some steps of two parts, the weights after them, and the loss of an evaluation."""
-    engine = engine_of(name, LossSettings(**CASES[case]))
+    engine = engine_of(name, LossSettings(**CASES[case]), TEACHER, STUDENT)
     steps = []
     for number in range(STEPS):
         parts = normalised([batch_of(2 * number), batch_of(2 * number + 1)])
@@ -380,7 +403,7 @@ def trained(name: str, case: str) -> tuple[list[dict[str, float]], dict[str, np.
 
 
 @backends
-@pytest.mark.parametrize("case", ["all", "restricted", "no ce"])
+@pytest.mark.parametrize("case", ["all", pytest.param("restricted", marks=pytest.mark.slow)])
 def test_the_same_training_in_all_frameworks(name: str, case: str) -> None:
     others = [other for other in backend.installed() if other != name]
     if not others:
@@ -397,13 +420,13 @@ def test_the_same_training_in_all_frameworks(name: str, case: str) -> None:
 
 
 @backends
-@pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bfloat16"])
-def test_a_student_that_is_its_teacher_has_nothing_to_learn(name: str, bf16: bool) -> None:
-    """Not in bfloat16 either, as the teacher computes in what the student computes in."""
-    engine = engine_of(name, LossSettings(), TEACHER.replace(dropout=0.0, attention_dropout=0.0), bf16=bf16)
+def test_a_student_that_is_its_teacher_has_nothing_to_learn_in_bfloat16_either(name: str) -> None:
+    """As the teacher computes in what the student computes in."""
+    student = SHALLOW.replace(dropout=0.0, attention_dropout=0.0)
+    engine = engine_of(name, LossSettings(), SHALLOW, student, bf16=True)
     terms = engine.step([batch_of()], RATE, 0).terms
-    assert abs(terms["ce"]) < 1e-6
-    assert abs(terms["cos"]) < 1e-6
+    assert abs(terms["ce"]) < 1e-5
+    assert abs(terms["cos"]) < 1e-5
     again = engine.step([batch_of()], RATE, 1).terms
     assert again["ce"] > 1e-4
     assert again["mlm"] < terms["mlm"]
@@ -411,8 +434,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(name: str, bf16: boo
 
 def test_a_teacher_of_jax_is_an_argument_of_the_step() -> None:
     jax = pytest.importorskip("jax")
-    teacher = teacher_of("flax", LossSettings(), COORDINATES, "float32")
-    objective = module_of("flax").DistillationObjective(LossSettings(), teacher)
-    assert len(jax.tree.leaves(objective)) == len(spec.tensors(TEACHER, "masked-lm")) + 1
+    objective = module_of("flax").DistillationObjective(LossSettings(), teacher_of("flax", LossSettings(), COORDINATES))
+    assert len(jax.tree.leaves(objective)) == len(spec.tensors(SHALLOW, "masked-lm")) + 1
     again = jax.tree.map(lambda values: values, objective)
     assert jax.tree.structure(again) == jax.tree.structure(objective)

@@ -2,7 +2,7 @@
 """The three modeling and heads files are one text in three languages: compared as syntax trees, imports nothing.
 
 The inference files differ in how they compute, and are alike in what there is: classes, methods, parameters, attributes
-and what a Head says.
+and what a Head says. The files with the objectives of training are one text, but for what is named below.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from .conftest import REPOSITORY
 
 BACKENDS = ("pt", "tf", "flax")
 FILES = ("modeling.py", "heads.py")
+OBJECTIVES = ("objectives.py", "distillation.py")
 
 # What a framework cannot do without and the others do not have.
-EXTRA_PARAMETERS = {"training", "train", "rngs", "params", "dropout_rng", "dtype", "param_dtype", "kwargs"}
+EXTRA_PARAMETERS = {"training", "train", "rngs", "params", "dropout_rng", "dtype", "param_dtype", "kwargs", "learner"}
 FORWARD = {"forward", "call", "__call__"}
 
 # What an inference file has for itself: how sequences lie in rows, where arrays are, what is compiled.
@@ -36,6 +37,18 @@ INFERENCE_EXTRAS = {
     *(f"FastModel.{name}" for name in ("device", "on_gpu", "tokens_per_pack", "run_dense", "leaves", "structure")),
     *(f"FastModel.{name}" for name in ("bounds", "reshape", "few", "many", "compiled")),
     *(f"FastModel.{name}" for name in ("warm_up", "shapes", "usual_places", "_joined")),
+}
+
+# What an objective's file has for itself: graphs and pytrees, float types that TensorFlow does not mix.
+OBJECTIVE_EXTRAS = {
+    "weighted_sum",
+    *(f"Teacher.{name}" for name in ("_answers", "tree_flatten", "tree_unflatten")),
+    *(f"DistillationObjective.{name}" for name in ("tree_flatten", "tree_unflatten")),
+    *("computing_as", "without_values", "filled_up"),
+    "Teacher.__init__ self.params =",
+    "Teacher.__call__ model =",
+    *(f"Teacher.ask {name} =" for name in ("tensors", "inputs", "answers", "(rows, length)", "sizes")),
+    "kept_divergences probabilities =",
 }
 
 
@@ -104,6 +117,21 @@ def in_order(tree: ast.AST) -> list[ast.expr]:
     """The expressions in a tree as they are written."""
     expressions = [node for node in ast.walk(tree) if isinstance(node, ast.expr)]
     return sorted(expressions, key=lambda node: (node.lineno, node.col_offset))
+
+
+def definitions(text: str) -> list[str]:
+    """Classes, functions with parameters and the names that each assigns, in order, without a framework's extras."""
+    rows = []
+    for owner in ast.parse(text).body:
+        in_class = isinstance(owner, ast.ClassDef)
+        rows += [f"{owner.name} class"] if in_class else []
+        for node in owner.body if in_class else [owner]:
+            if isinstance(node, ast.FunctionDef):
+                name = f"{owner.name}.{node.name}" if in_class else node.name
+                visitor = Outline()
+                visitor.visit(node)
+                rows += [f"{name} {line}" for line in visitor.lines if line != "return"]
+    return [row for row in rows if row not in OBJECTIVE_EXTRAS and row.partition(" ")[0] not in OBJECTIVE_EXTRAS]
 
 
 def in_common(one: dict[str, str], other: dict[str, str]) -> list[tuple[str, str]]:
@@ -180,6 +208,32 @@ def test_a_drift_of_inference_is_seen(found, replacement):
     assert found in text
     one, other = surface(text), surface(text.replace(found, replacement))
     assert in_common(one, other) != in_common(other, one)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(BACKENDS, 2)))
+def test_same_objectives(name, one, other):
+    texts = source(one, name), source(other, name)
+    first, second = map(definitions, texts)
+    assert len(first) > 9
+    assert first == second
+    assert shape_comments(texts[0]) == shape_comments(texts[1])
+
+
+@pytest.mark.parametrize(
+    ("found", "replacement"),
+    [
+        ("class TaskDistillationObjective", "class TaskObjective"),
+        ("def divergences(student: Tensor, teacher: Tensor", "def divergences(teacher: Tensor, student: Tensor"),
+        ("rest = ", "others = "),
+        ("def ask(", "def answer("),
+        ('terms["cos"] =', 'terms["cosine"] ='),
+    ],
+)
+def test_a_drift_of_objectives_is_seen(found, replacement):
+    text = source("pt", "distillation.py")
+    assert found in text
+    assert definitions(text.replace(found, replacement)) != definitions(text)
 
 
 def test_the_same_files_in_each_backend():

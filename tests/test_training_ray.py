@@ -58,7 +58,7 @@ def start(folder: Path, output: str, rows: int, *options: str) -> subprocess.Pop
     command += ["--learning_rate", "1e-3", "--logging_steps", "1"]
     command += ["--adam_epsilon", "1e-3", *options]  # or AdamW makes steps of the rounding of gradients that are 0
     pipe = subprocess.PIPE
-    environment = {**ENVIRONMENT, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15"}
+    environment = {**ENVIRONMENT, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "8"}
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=folder)
 
 
@@ -100,7 +100,7 @@ def test_two_workers_are_one_process_with_the_same_batch(nodes: Cluster, data: P
 
 @pytest.mark.slow
 def test_a_worker_is_killed_and_the_same_command_goes_on(nodes: Cluster, data: Path) -> None:
-    options = ("--ray_address", nodes.address, "--num_workers", "2", "--num_train_epochs", "60", "--save_steps", "10")
+    options = ("--ray_address", nodes.address, "--num_workers", "2", "--num_train_epochs", "25", "--save_steps", "20")
     options += ("--save_strategy", "steps", "--eval_strategy", "no")
     finish(start(data, "whole", 8, *options))
     process = start(data, "killed", 8, *options)

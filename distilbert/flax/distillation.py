@@ -49,13 +49,13 @@ class Teacher:
         self.at_masks = settings.at_masks
         self.coordinates = None if coordinates is None else np.asarray(coordinates, np.int32)
 
-    def __call__(self, part: Part, student: Any = None) -> Part:
+    def __call__(self, part: Part, learner: Any = None) -> Part:
         """Its answers to a part: `hidden` (B, T, d), and `logits` (B, T, V) or (B, P, V) if it has a head.
 
-        They are computed as the student computes, if there is one.
+        They are computed as the learner computes, if there is one.
         """
         has_head = self.model.task != "encoder"
-        model = functools.partial(computing_as(student, self.model), params=self.params, train=False)
+        model = functools.partial(computing_as(learner, self.model), params=self.params, train=False)
         output = model(**seen(part, self.at_masks and has_head), output_hidden_states=True, return_dict=True)
         hidden = output.hidden_states[-1]  # (B, T, D)
         if self.coordinates is not None:

@@ -19,7 +19,7 @@ MOST_PARTS = 4  # of one forward pass that was asked for
 
 def accumulation_parts(rows: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
     """The examples of a step in `count` parts of nearly equal number, without empty ones."""
-    return [part for part in np.array_split(rows, count) if len(part)]
+    return [part for part in np.array_split(rows, min(count, len(rows))) if len(part)]
 
 
 def length_parts(rows: NDArray[np.int64], lengths: NDArray[np.int64], unit: int) -> list[NDArray[np.int64]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from typing import Any
@@ -108,6 +109,17 @@ def _problem(hint: Any, value: Any, limits: typing.Mapping[str, Any]) -> str | N
     for name, (broken, words) in _LIMITS.items():
         if name in limits and (value != value or broken(value, limits[name])):
             return f"expected {words} {limits[name]}, found {value!r}"
+    return _extreme(value)
+
+
+def _extreme(value: Any) -> str | None:
+    """Why nothing can work with a value, whatever it is for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"expected a finite number, found {value!r}"
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return f"expected a number below 2**63, found one of {len(str(abs(value)))} digits"
+    if any("\0" in text for text in (value if isinstance(value, tuple) else [value]) if isinstance(text, str)):
+        return f"expected a text without NUL characters, found {value!r:.60}"
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from distilbert import backend as backends
 from distilbert import spec
-from distilbert.errors import InputError
+from distilbert.errors import InputError, WeightsError, describe
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.engine import Engine, EngineSettings, World
 from distilbert.training.plans import tensor_plans
@@ -62,4 +62,15 @@ def load_model(backend: str, source: Path, task: str, seed: int, changes: dict[s
     model_class = getattr(backends.load(backend, "training"), spec.TASKS[task].class_name)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*(drawn anew|no place for it)")
-        return model_class.from_pretrained(source, seed=seed, ignore_mismatched_sizes=True, **changes)
+        warnings.filterwarnings("error", message="(?s).*NaN or infinite weights")
+        try:
+            model, info = model_class.from_pretrained(
+                source, seed=seed, ignore_mismatched_sizes=True, output_loading_info=True, **changes
+            )
+        except UserWarning as error:
+            raise WeightsError(f"{error}; nothing can be learned from there") from None
+    body = [entry for entry in info["mismatched_keys"] if not spec.is_head_tensor(entry[0])]
+    if body:
+        problems = [f"{name}: expected {shape}, found {found}" for name, found, shape in body]
+        raise WeightsError(describe(f"{source}: the weights do not fit the config", problems))
+    return model

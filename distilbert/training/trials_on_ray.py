@@ -34,7 +34,6 @@ _SETTINGS = {  # of Ray Tune: Ctrl-C is ours, and so are the files
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
 }
 
 

@@ -151,7 +151,7 @@ def prepare_search(folder: Path, trials: Sequence[Trial], overwrite: bool) -> di
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is no folder; choose another output")
     if overwrite and (folder / TABLE).exists():
-        (folder / TABLE).unlink()
+        write_text(folder / TABLE, "")
         for old in folder.glob(f"{_PREFIX}[0-9][0-9][0-9]*"):
             shutil.rmtree(old)
     others = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
