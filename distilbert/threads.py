@@ -28,13 +28,13 @@ def set_threads(count: int) -> None:
     """
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise InputError(f"threads: expected a whole number from 1, found {count!r}")
-    before = os.environ.get("PJRT_NPROC")
+    before = {name: os.environ.get(name) for name in _VARIABLES}
     for name in _VARIABLES:
         os.environ[name] = str(count)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(count)
-    _set_tensorflow(count)
-    _check_jax(count, before)
+    _set_tensorflow(count, before["TF_NUM_INTRAOP_THREADS"])
+    _check_jax(count, before["PJRT_NPROC"])
 
 
 def set_threads_from_environment() -> None:
@@ -57,7 +57,7 @@ def limit_spinning() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
-def _set_tensorflow(count: int) -> None:
+def _set_tensorflow(count: int, before: str | None) -> None:
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is None:
         return
@@ -67,7 +67,8 @@ def _set_tensorflow(count: int) -> None:
     try:
         threading.set_intra_op_parallelism_threads(count)
     except RuntimeError:
-        raise _too_late("TensorFlow") from None
+        if before != str(count):
+            raise _too_late("TensorFlow") from None
 
 
 def _check_jax(count: int, before: str | None) -> None:

@@ -21,17 +21,18 @@ from distilbert.training.distillation.batches import Distillation, TaskDistillat
 from distilbert.training.distillation.cache import TeacherCache, cached_labels, model_digest
 from distilbert.training.distillation.corpus import CorpusSettings, build_corpus
 from distilbert.training.distillation.examples import CorpusExamples
-from distilbert.training.distillation.reference import triple_loss
+from distilbert.training.distillation.reference import kept_hidden, triple_loss
 from distilbert.training.distillation.stages import count_pieces, loss_settings, open_cache, read_examples
-from distilbert.training.distillation.student import Model, prepare
+from distilbert.training.distillation.student import Prepared, prepare
 
 from .distillation_samples import recipe, texts, write_teacher
 
 Teacher = Callable[[Batch], Mapping[str, np.ndarray]]
 
 
-def teacher_of(model: Model, restricted: bool, calls: list[int] | None = None) -> Teacher:
-    """The reference as a teacher."""
+def teacher_of(prepared: Prepared, restricted: bool, calls: list[int] | None = None) -> Teacher:
+    """The reference as a teacher, its hidden states in the student's coordinates."""
+    model = prepared.teacher
 
     def answer(batch: Batch) -> Mapping[str, np.ndarray]:
         if calls is not None:
@@ -41,7 +42,7 @@ def teacher_of(model: Model, restricted: bool, calls: list[int] | None = None) -
         logits = found.logits
         if restricted:
             logits = np.take_along_axis(logits, batch["places"][..., None].astype(int), 1)
-        return {"logits": logits, "hidden": found.hidden_states[-1]}
+        return {"logits": logits, "hidden": kept_hidden(found.hidden_states[-1], prepared.coordinates)}
 
     return answer
 
@@ -58,7 +59,7 @@ class Scene:
         self.prepared = prepare(self.recipe, counts)
         self.examples = read_examples(self.recipe, "train", self.prepared.tokenizer)
         self.plain = Distillation(self.recipe, self.prepared.tokenizer, self.examples.counts)
-        self.teacher = teacher_of(self.prepared.teacher, self.recipe.restrict_ce_to_mask)
+        self.teacher = teacher_of(self.prepared, self.recipe.restrict_ce_to_mask)
 
     def cache(self, shard_tokens: int = 100) -> TeacherCache:
         cache = open_cache(self.recipe, self.prepared, self.examples, self.plain, shard_tokens)
@@ -135,7 +136,8 @@ def test_a_cached_batch_says_what_the_teacher_says(tmp_path: Path, restricted: b
         assert np.allclose(batch["teacher_probabilities"][..., :-1][counted], expected[counted], rtol=2e-3)
         assert np.allclose(batch["teacher_probabilities"].sum(-1), 1, rtol=1e-5)
         real = fresh["attention_mask"] == 1
-        hidden = answer["hidden"][..., scene.prepared.coordinates]
+        hidden = answer["hidden"]
+        assert hidden.shape[-1] == 16
         assert np.allclose(batch["teacher_hidden"][real], hidden[real], rtol=2e-3, atol=1e-3)
     student = {"logits": answer["logits"].astype(np.float64), "hidden": hidden.astype(np.float64)}
     terms = triple_loss(loss_settings(scene.recipe), normalised([batch])[0], student, {}).terms
@@ -165,7 +167,7 @@ def test_a_killed_cache_goes_on(tmp_path: Path) -> None:
             pass
     assert {path.name: path.read_bytes() for path in whole.shards.folder.iterdir()} == content
     calls: list[int] = []
-    scene.cache().build(teacher_of(scene.prepared.teacher, False, calls), scene.collate, 4)
+    scene.cache().build(teacher_of(scene.prepared, False, calls), scene.collate, 4)
     assert calls == []
 
 

@@ -62,6 +62,14 @@ def test_a_framework_that_has_started_says_so(monkeypatch):
         set_threads(3)
 
 
+def test_a_framework_that_has_started_with_the_number_is_content(monkeypatch):
+    monkeypatch.setattr(sys, "modules", {"tensorflow": TensorFlow()})
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "3")  # that is how it was started
+    set_threads(3)
+    with pytest.raises(BackendError, match="TensorFlow has already started"):
+        set_threads(4)
+
+
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", True])
 def test_the_number_is_a_whole_one(count):
     with pytest.raises(InputError, match="whole number from 1"):

@@ -357,12 +357,14 @@ def test_a_search_is_killed_and_goes_on(nodes: Cluster, data: Path) -> None:
 
 @pytest.mark.slow
 def test_trials_that_fall_behind_are_stopped(nodes: Cluster, data: Path) -> None:
-    options = ("--search", "learning_rate=7e-3,1e-8,2e-8,3e-8,4e-8,5e-8", "--num_train_epochs", "6", "--output", "asha")
-    _, said = finish(start(data, nodes, *options))
+    options = ("--search", "learning_rate=7e-3,1e-6,2e-6,3e-6,4e-6,5e-6", "--num_train_epochs", "6", "--output", "asha")
+    _, said = finish(start(data, nodes, *options, "--metric_for_best_model", "loss"))
     assert "6 trials, 2 at a time on 1 CPU each\n" in said
     results = read_table(data / "asha" / "trials.jsonl")
     assert sorted(result.trial for result in results) == list(range(6))
-    assert [result.values["learning_rate"] for result in results if result.score and result.score > 0.9] == [7e-3]
+    assert "asha/best: trial" in said
+    best = min(results, key=lambda result: result.score or 0.0)
+    assert (best.values["learning_rate"], best.metric, best.is_greater_better) == (7e-3, "eval_loss", False)
     behind = [result for result in results if result.status == "stopped"]
     assert behind
     assert all(20 <= result.share < 100 for result in behind)
@@ -373,5 +375,5 @@ def test_trials_that_fall_behind_are_stopped(nodes: Cluster, data: Path) -> None
 def test_what_is_wrong_in_all_trials_ends_the_search(nodes: Cluster, data: Path) -> None:
     options = ("--search", "seed=1,2,3,4,5,6", "--output", "bad", "--column", "label=nope")
     _, said = finish(start(data, nodes, *options), 1)
-    assert "error: train.csv: label: no column 'nope'; found 'text', 'label'" in said
+    assert "train.csv: label: no column 'nope'; found 'text', 'label'" in said
     assert "trial 5" not in said

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from distilbert import backend
+from distilbert.cli.console import say
 from distilbert.cli.frameworks import load_quietly, only_python_speaks
 from distilbert.cli.training_bar import TrainingBar
 from distilbert.errors import InputError
 from distilbert.training.arguments import TrainingArguments
+from distilbert.training.checkpoint_reading import saved_steps
 from distilbert.training.reports.report import Report
 
 Recipe = TypeVar("Recipe", bound=TrainingArguments)
@@ -54,5 +58,17 @@ def train_here_or_on_ray(
     if workers:
         raise InputError("--num_workers: only with --ray or --ray_address")
     load_quietly([backend.choose(recipe.backend)], wanted_by)
-    with TrainingBar() as bar:
+    with TrainingBar() as bar, _told_of_signals(recipe):
         return train(recipe, [bar])
+
+
+@contextmanager
+def _told_of_signals(recipe: TrainingArguments) -> Iterator[None]:
+    """Say after Ctrl-C and SIGTERM what is left of the training."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        steps = saved_steps(Path(recipe.output_dir))
+        kept = f"goes on after step {steps[-1]:,}" if steps else "begins anew, as there is no checkpoint yet"
+        say("warning", f"{recipe.output_dir}: stopped; the same command {kept}")
+        raise

@@ -19,7 +19,7 @@ from flax import nnx
 from jax import Array, lax
 
 from distilbert.flax.dropout_bits import mixed_key, random_bits
-from distilbert.flax.products import half_matmul
+from distilbert.flax.products import half_attend, half_matmul
 from distilbert.reference import LAYER_NORM_EPS
 
 
@@ -71,7 +71,7 @@ class Embedding(nnx.Module):
         """Products of x (..., D) with every row (N, D): (..., N), without a transposed copy of the table."""
         table = self.embedding[...]
         if self.half_products:
-            return half_matmul(x, table.T)
+            return half_attend(x, table)
         return lax.dot_general(x, table, (((x.ndim - 1,), (1,)), ((), ())))
 
 

@@ -27,9 +27,33 @@ def _forward(x: Array, matrix: Array) -> tuple[Array, tuple[Array, Array]]:
 def _backward(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
     x, matrix = factors
     gradient = gradient.astype(jnp.bfloat16)
-    rows = x.reshape(-1, x.shape[-1]).T  # (N, B)
-    rows = with_layout_constraint(rows, Layout((0, 1)))  # (N, B)
-    return _product(gradient, matrix, 1), _product(rows, gradient.reshape(-1, gradient.shape[-1]), 0)
+    return _product(gradient, matrix, 1), _product(_columns(x), _rows(gradient), 0)
+
+
+@jax.custom_vjp
+def half_attend(x: Array, table: Array) -> Array:
+    """The same with a table that is not transposed: x (..., N) with (M, N): (..., M)."""
+    return _attend_forward(x, table)[0]
+
+
+def _attend_forward(x: Array, table: Array) -> tuple[Array, tuple[Array, Array]]:
+    x, table = x.astype(jnp.bfloat16), table.astype(jnp.bfloat16)
+    return _product(x, table, 1), (x, table)
+
+
+def _attend_backward(factors: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, table = factors
+    gradient = gradient.astype(jnp.bfloat16)
+    return _product(gradient, table, 0), _product(_columns(gradient), _rows(x), 0)
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _columns(x: Array) -> Array:
+    """The transposed rows, stored row by row."""
+    return with_layout_constraint(_rows(x).T, Layout((0, 1)))
 
 
 def _product(x: Array, matrix: Array, axis: int) -> Array:
@@ -38,3 +62,4 @@ def _product(x: Array, matrix: Array, axis: int) -> Array:
 
 
 half_matmul.defvjp(_forward, _backward)
+half_attend.defvjp(_attend_forward, _attend_backward)

@@ -15,21 +15,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from distilbert import spec
 from distilbert.config import DistilBertConfig
 from distilbert.convert import StoredTensor, open_checkpoint, write_checkpoint
 from distilbert.convert.tensor import Array
-from distilbert.errors import FileError, InputError, describe
-from distilbert.files import read_json, staged_folder, write_json
+from distilbert.errors import FileError
+from distilbert.files import staged_folder, write_json
 from distilbert.tokenizer import DistilBertTokenizer
+from distilbert.training.checkpoint_reading import (
+    OPTIMIZER,
+    STATE,
+    VERSION,
+    check_tensors,
+    damage_of,
+    read_document,
+    read_moments,
+)
 from distilbert.training.engine import State
 
-STATE = "trainer_state.json"
-OPTIMIZER = "optimizer.safetensors"
-_FOLDER = re.compile(r"checkpoint-([0-9]+)")
-_VERSION = 1
+_FOLDER = re.compile(r"checkpoint-(0|[1-9][0-9]{0,17})")
 
 
 @dataclass
@@ -89,12 +96,18 @@ class Checkpoints:
         path = self.path(state.step)
         if path.exists():
             return path
-        with staged_folder(path) as staged:
-            self.write_model(staged, state.weights)
-            moments = {f"first.{name}": values for name, values in state.first.items()}
-            moments |= {f"second.{name}": values for name, values in state.second.items()}
-            save_file({name: np.ascontiguousarray(values) for name, values in moments.items()}, staged / OPTIMIZER)
-            write_json(staged / STATE, self._document(state.step, progress))
+        try:
+            with staged_folder(path) as staged:
+                self.write_model(staged, state.weights)
+                moments = {f"first.{name}": values for name, values in state.first.items()}
+                moments |= {f"second.{name}": values for name, values in state.second.items()}
+                save_file({name: np.ascontiguousarray(values) for name, values in moments.items()}, staged / OPTIMIZER)
+                write_json(staged / STATE, self._document(state.step, progress))
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error.__cause__ or error, "strerror", None) or str(error)
+            kept = f"from checkpoint-{self.steps()[-1]}" if self.steps() else "from the beginning, as there is none yet"
+            advice = f"make room for it, and start the same command again: it goes on {kept}"
+            raise FileError(f"{path}: cannot be written ({reason}); {advice}") from error
         self._remove_old(progress.best_step)
         return path
 
@@ -110,22 +123,21 @@ class Checkpoints:
 
         Raises:
             InputError: it is of another training.
+            FileError: it is damaged.
         """
         steps = self.steps()
         return self.load(steps[-1]) if steps else None
 
     def load(self, step: int) -> tuple[State, Progress]:
-        """The state after a step."""
+        """The state after a step; raises as `latest`."""
         path = self.path(step)
-        document = read_json(path / STATE)
-        _check(path, document, self.identity)
-        moments = load_file(path / OPTIMIZER)
-        first, second = (
-            {name.removeprefix(kind): values for name, values in moments.items() if name.startswith(kind)}
-            for kind in ("first.", "second.")
-        )
+        document = read_document(path, self.identity)
+        with damage_of(path):
+            weights, moments = self.weights(step), read_moments(path / OPTIMIZER)
+            shapes = {tensor.name: tensor.shape for tensor in spec.tensors(self.config, self.task).values()}
+            check_tensors(path, shapes, weights, *moments)
         progress = Progress(**{name: document[name] for name in Progress.__dataclass_fields__})
-        return State(step, self.weights(step), first, second), progress
+        return State(step, weights, *moments), progress
 
     def weights(self, step: int) -> dict[str, Array]:
         """The weights after a step."""
@@ -133,7 +145,7 @@ class Checkpoints:
         return {name: tensor.load() for name, tensor in tensors.items()}
 
     def _document(self, step: int, progress: Progress) -> dict[str, Any]:
-        return {"version": _VERSION, "step": step, **vars(progress), "recipe": self.identity}
+        return {"version": VERSION, "step": step, **vars(progress), "recipe": self.identity}
 
     def _remove_old(self, best: int | None) -> None:
         old = self.steps()[: -self.limit] if self.limit else []
@@ -145,19 +157,7 @@ class Checkpoints:
 def check_latest(folder: Path, identity: dict[str, Any]) -> None:
     """Raise InputError when the newest checkpoint in a folder is of a training with another identity."""
     for step in saved_steps(folder)[-1:]:
-        path = folder / f"checkpoint-{step}"
-        _check(path, read_json(path / STATE), identity)
-
-
-def _check(path: Path, document: dict[str, Any], identity: dict[str, Any]) -> None:
-    if document.get("version") != _VERSION:
-        raise FileError(f"{path / STATE}: expected version {_VERSION}, found {document.get('version')!r}")
-    then = document["recipe"]
-    different = [name for name in sorted({*then, *identity}) if then.get(name) != identity.get(name)]
-    if different:
-        problems = [f"{name}: was {then.get(name)!r}, is {identity.get(name)!r}" for name in different]
-        advice = "choose another output folder, or begin anew with --overwrite_output_dir"
-        raise InputError(f"{describe(f'{path} is of another training', problems)}\n{advice}")
+        read_document(folder / f"checkpoint-{step}", identity)
 
 
 def saved_steps(folder: Path) -> list[int]:

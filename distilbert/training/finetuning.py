@@ -14,7 +14,7 @@ from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training import tasks
 from distilbert.training.checkpoints import Checkpoints
 from distilbert.training.loop import Training
-from distilbert.training.output import Outcome, complete, data_reports, prepare_output
+from distilbert.training.output import Outcome, check_output, complete, contents, data_reports, prepare_output
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.reports import Report
 from distilbert.training.starting import check_evaluation, dropout_changes, engine_of, engine_settings, load_model
@@ -41,21 +41,23 @@ def finetune(recipe: FinetuneRecipe, reports: Sequence[Report] = ()) -> Outcome:
     source = hub.resolve(recipe.model_name_or_path)
     tokenizer = DistilBertTokenizer.from_pretrained(source if source.is_dir() else source.parent)
     task = tasks.find(recipe.task)(recipe, tokenizer, open_checkpoint(source).config)
-    files = {"train": task.files(recipe.train_file)}
+    check_evaluation(recipe, recipe.validation_file or None)
+    files = task.splits()
+    identity = {**recipe.identity(), **{f"content of {name} data": contents(paths) for name, paths in files.items()}}
+    if world.is_first:
+        check_output(recipe, identity, source)
     train, validation = task.read(files["train"], recipe.max_train_samples, True), None
     if recipe.validation_file:
-        files["validation"] = task.files(recipe.validation_file)
         validation = task.read(files["validation"], recipe.max_eval_samples, False)
-    check_evaluation(recipe, validation)
     changes = {**task.config_changes(), **dropout_changes(recipe)}
     with engine_class.loading(recipe.bf16):
         model = load_model(backend, source, task.model_task, recipe.seed, changes)
     objectives = importlib.import_module(f"distilbert.{backend}.objectives")
     objective = objectives.TaskObjective(model.config, model.task, recipe.label_smoothing_factor)
     engine = engine_class(model, objective, engine_settings(recipe, model, world))
-    prepare_output(recipe, world)
+    prepare_output(recipe, world, identity)
     checkpoints = Checkpoints(
-        Path(recipe.output_dir), recipe.identity(), model.config, task.model_task, tokenizer, recipe.save_total_limit
+        Path(recipe.output_dir), identity, model.config, task.model_task, tokenizer, recipe.save_total_limit
     )
     with data_reports(recipe, world, reports) as told:
         training = Training(recipe, engine, task, train, validation, checkpoints, task.max_length, told)

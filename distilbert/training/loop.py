@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from distilbert.convert.tensor import Array
-from distilbert.errors import InputError, TrainingError
+from distilbert.errors import FileError, InputError, TrainingError
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.batch import Batch, normalised, padded_length, share
 from distilbert.training.checkpoints import Checkpoints, Progress
@@ -72,6 +72,11 @@ class Training:
         found = self.checkpoints.latest()
         if found is not None:
             state, self.progress = found
+            best = self.progress.best_step
+            if self.arguments.load_best_model_at_end and best not in (None, *self.checkpoints.steps()):
+                raise FileError(
+                    f"{self.checkpoints.path(best or 0)}: is gone, and was the best; begin anew with --overwrite_output_dir"
+                )
             self.engine.load_state(state)
             self.step = state.step
 
@@ -94,7 +99,8 @@ class Training:
                 self._record("log", step, {**log.values(), "learning_rate": rate})
             if self._is_due(self.arguments.eval_strategy, self.arguments.eval_steps, step):
                 self._evaluate(step)
-            if self._is_due(self.arguments.save_strategy, self.arguments.save_steps, step) or step == end:
+            is_best = self.arguments.load_best_model_at_end and self.progress.best_step == step
+            if is_best or self._is_due(self.arguments.save_strategy, self.arguments.save_steps, step) or step == end:
                 self._save()
         if self._has_stopped_early():
             self._save()

@@ -32,11 +32,18 @@ def single_label(labels: Array, answers: Array, count: int) -> dict[str, float]:
     found = {
         "accuracy": float(np.mean(labels == answers)),
         "f1_macro": sk.f1_score(labels, answers, labels=range(count), average="macro", zero_division=0),
-        "matthews_correlation": sk.matthews_corrcoef(labels, answers),
+        "matthews_correlation": _matthews(labels, answers),
     }
     if count == 2:
         found["f1"] = sk.f1_score(labels, answers, pos_label=1, zero_division=0)
     return {name: float(value) for name, value in found.items()}
+
+
+def _matthews(labels: Array, answers: Array) -> float:
+    """Of classes; 0 where all are the same, of which scikit-learn would warn."""
+    if len(np.unique(np.concatenate([labels, answers]))) < 2:
+        return 0.0
+    return float(_module("sklearn.metrics").matthews_corrcoef(labels, answers))
 
 
 def multi_label(labels: Array, answers: Array) -> dict[str, float]:

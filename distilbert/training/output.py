@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from distilbert.errors import InputError
-from distilbert.files import write_json
+from distilbert.errors import DistilBertError, FileError, InputError
+from distilbert.files import file_digest, write_json
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.checkpoints import check_latest, saved_steps
 from distilbert.training.engine import World
@@ -46,25 +49,67 @@ class Outcome:
     is_first: bool = True
 
 
-def prepare_output(recipe: TrainingArguments, world: World) -> None:
-    """Make the output folder, with the recipe in it; InputError if it holds something else, or another training."""
+def check_output(recipe: TrainingArguments, identity: dict[str, Any], model: Path | None = None) -> None:
+    """Look whether the output folder can be used, before the data is read; nothing is changed.
+
+    Args:
+        recipe: names the folder.
+        identity: as `Checkpoints` has it.
+        model: folder or file to start from, which must not be overwritten: a training that goes on needs it.
+
+    Raises:
+        InputError: it holds something else, or another training.
+        FileError: it cannot be written to.
+    """
     folder = Path(recipe.output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is no folder; choose another output")
+    with _unwritable(folder):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is no folder; choose another output")
+        if model is not None and folder.exists() and folder.samefile(model if model.is_dir() else model.parent):
+            raise InputError(f"{folder}: holds the model to start from; choose another output folder")
+        if recipe.overwrite_output_dir:
+            pass
+        elif saved_steps(folder) or (folder / RECIPE_NAME).exists():
+            check_latest(folder, identity)
+        elif folder.exists() and any(folder.iterdir()):
+            raise InputError(
+                f"{folder}: is not empty and holds no training to go on with; "
+                "choose another output folder, or write into this one with --overwrite_output_dir"
+            )
+        there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise FileError(f"{folder}: cannot be written, as {there} cannot; choose another output folder")
+
+
+def contents(paths: Sequence[Path]) -> list[str]:
+    """What files hold, as the beginnings of their SHA-256: a training whose data has changed is another one."""
+    return [file_digest(path)[:16] for path in paths]
+
+
+def prepare_output(recipe: TrainingArguments, world: World, identity: dict[str, Any] | None = None) -> None:
+    """Make the output folder, with the recipe in it; arguments and errors as of `check_output`."""
+    folder = Path(recipe.output_dir)
     if not world.is_first:
         return
-    if recipe.overwrite_output_dir:
-        _remove_training(folder)
-    elif folder.exists() and any(folder.iterdir()) and not saved_steps(folder) and not (folder / RECIPE_NAME).exists():
-        raise InputError(
-            f"{folder}: is not empty and holds no training to go on with; "
-            "choose another output folder, or write into this one with --overwrite_output_dir"
-        )
-    check_latest(folder, recipe.identity())
-    folder.mkdir(parents=True, exist_ok=True)
-    for unfinished in folder.glob(".checkpoint-*.partial"):  # of a training that was killed while it wrote
-        shutil.rmtree(unfinished)
-    write_recipe(recipe, folder / RECIPE_NAME)
+    check_output(recipe, identity or recipe.identity())
+    with _unwritable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if recipe.overwrite_output_dir:
+            _remove_training(folder)
+        for unfinished in folder.glob(".checkpoint-*.partial"):  # of a training that was killed while it wrote
+            shutil.rmtree(unfinished, ignore_errors=True)
+        write_recipe(recipe, folder / RECIPE_NAME)
+
+
+@contextmanager
+def _unwritable(folder: Path) -> Iterator[None]:
+    """Name the output folder in what the system says of it."""
+    try:
+        yield
+    except DistilBertError:
+        raise
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be written ({error.strerror}); choose another output folder") from None
 
 
 @contextmanager
@@ -91,11 +136,27 @@ def complete(training: Training, base_model: str, files: Mapping[str, Sequence[P
     engine, folder, is_first = training.engine, training.checkpoints.folder, training.engine.settings.world.is_first
     try:
         training.resume()
+        if is_first:
+            check_space(folder, training)
         steps = training.run()
         metrics = _finish(training, base_model, files) if training.is_finished else {}
     finally:
         engine.close()
     return Outcome(folder, steps, training.is_finished, metrics, training.progress.history, is_first)
+
+
+def check_space(folder: Path, training: Training) -> None:
+    """Raise FileError if the disk is too full for one more checkpoint and the trained model."""
+    shapes = training.engine.model.tensor_specs.values()
+    weights = sum(math.prod(tensor.shape) for tensor in shapes)
+    steps_left = 0 if training.is_finished else 1
+    needed = 4 * (weights + steps_left * (weights + 2 * training.plan().trainable_parameters))  # float32
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise FileError(
+            f"{folder}: {free / 1e6:,.1f} MB are free, and a checkpoint with the trained model takes "
+            f"{needed / 1e6:,.1f} MB; make room, or choose another output folder"
+        )
 
 
 def _finish(training: Training, base_model: str, files: Mapping[str, Sequence[Path]]) -> dict[str, float]:

@@ -73,12 +73,10 @@ def run_trials(
     watch = _Watch({trial.number: trial for trial in trials}, keep, tell)
     with connected(ray, address), shared_folder(folder / "trials") as shared:
         threads, places = fit(local_threads(), rooms(ray))
-        backend = backends.choose(trials[0].recipe.backend)
-        recipes = {trial.number: dataclasses.replace(trial.recipe, backend=backend) for trial in trials}
+        recipes = {trial.number: _with_backend(trial.recipe) for trial in trials}
         job = Work(recipes, Place(Path.cwd(), shared, environment_of_all(), threads))
-        tell(
-            f"{len(trials)} trials, {min(places, len(trials))} at a time on {threads} CPU{'s' if threads > 1 else ''} each"
-        )
+        cpus = "1 CPU" if threads == 1 else f"{threads} CPUs"
+        tell(f"{len(trials)} trials, {min(places, len(trials))} at a time on {cpus} each")
         try:
             _tuner(ray, job, watch, asha).fit()
         except (ray.exceptions.RayError, ray.tune.TuneError) as error:
@@ -233,6 +231,10 @@ def _stopper(kinds: Any, watch: _Watch) -> Any:
         "stop_all": lambda self: watch.error is not None,
     }
     return type("SearchStopper", (kinds.Stopper,), methods)()
+
+
+def _with_backend(recipe: FinetuneRecipe) -> FinetuneRecipe:
+    return dataclasses.replace(recipe, backend=backends.choose(recipe.backend))
 
 
 def _score(facts: Mapping[str, Any]) -> str:

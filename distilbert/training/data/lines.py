@@ -31,6 +31,6 @@ def decoded_lines(path: Path) -> Iterator[tuple[int, str, str | None]]:
                 yield number, "", too_long(ROW_LIMIT)
                 continue
             try:
-                yield number, line.decode().strip(), None
+                yield number, line.decode().strip(), "a NUL character" if b"\0" in line else None
             except UnicodeDecodeError as error:
                 yield number, "", f"not UTF-8 (byte {line[error.start]:#04x})"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of SQuAD v1.1 and v2.0 as rows: a question, its text, and the answers with their places in it."""
+"""Files of SQuAD v1.1 and v2.0, perhaps compressed, as rows: a question, its text, and the answers with their places in it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from distilbert.errors import FileError
-from distilbert.files import read_json
+from distilbert.files import parse_json
 from distilbert.tables.rows import Row
+from distilbert.tables.streams import open_reader
 
 LIMIT = 2**30  # bytes; the training set of SQuAD has 42 million
 
@@ -23,14 +24,29 @@ def read_squad(path: Path) -> Iterator[Row]:
         FileError: the file cannot be read, or is of another form.
     """
     number = 0
-    for place, article in _entries(path, "data", read_json(path, LIMIT), "data"):
+    for place, article in _entries(path, "data", _document(path), "data"):
         for within, paragraph in _entries(path, place, article, "paragraphs"):
             context = _entry(path, within, paragraph, "context")
             for where, question in _entries(path, within, paragraph, "qas"):
-                answers = [] if question.get("is_impossible") else _entry(path, where, question, "answers")
-                values = {"question": question.get("question"), "context": context, "answers": answers}
-                yield Row(number, values, None)
+                impossible = question.get("is_impossible", False)
+                if not isinstance(impossible, bool):
+                    yield Row(number, None, f"is_impossible: expected true or false, found {impossible!r:.40}")
+                else:
+                    answers = [] if impossible else _entry(path, where, question, "answers")
+                    values = {"question": question.get("question"), "context": context, "answers": answers}
+                    yield Row(number, values, None)
                 number += 1
+
+
+def _document(path: Path) -> dict[str, Any]:
+    with open_reader(path) as stream:
+        data = stream.read(LIMIT + 1)
+    if len(data) > LIMIT:
+        raise FileError(f"{path}: more than {LIMIT:,} bytes; cut it into several files")
+    try:
+        return parse_json(data.decode(), str(path))
+    except UnicodeDecodeError as error:
+        raise FileError(f"{path}: expected UTF-8 text, found byte {data[error.start]:#04x} at {error.start}") from None
 
 
 def _entries(path: Path, place: str, parent: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

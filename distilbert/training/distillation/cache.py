@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from distilbert.training.batch import Batch
 from distilbert.training.distillation.examples import CorpusExamples
-from distilbert.training.distillation.reference import kept_hidden
 from distilbert.training.distillation.shards import Shards, padded_rows
 from distilbert.training.distillation.student import Model
 from distilbert.training.distillation.topk import compressed, probabilities
@@ -34,7 +33,7 @@ SHARD_TOKENS = 1 << 18
 _OPEN = 256  # arrays mapped at a time: a process may not have any number of files open
 
 Array = NDArray[Any]
-Teacher = Callable[[Batch], Mapping[str, Array]]  # `logits` and `hidden` for a batch, as in reference.triple_loss
+Teacher = Callable[[Batch], Mapping[str, Array]]  # `logits`, and `hidden` in the student's coordinates, for a batch
 Collate = Callable[[NDArray[np.int64], int, int], Batch]  # a masked batch of examples: rows, length, number of the mask
 Progress = Callable[[int, int], None]  # shards done, and of how many
 
@@ -140,8 +139,7 @@ class TeacherCache:
         if self.settings.top_k:
             kept |= compressed(np.asarray(answer["logits"])[counted], self.settings.top_k)
         if self.settings.hidden:
-            hidden = np.asarray(answer["hidden"])[real]
-            kept["hidden"] = kept_hidden(hidden, self.settings.coordinates).astype(np.float16)
+            kept["hidden"] = np.asarray(answer["hidden"])[real].astype(np.float16)
         return kept
 
     def _padded(self, name: str, starts: str, rows: NDArray[np.int64], width: int, masking: int) -> Array:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilbert.config import DistilBertConfig
-from distilbert.errors import InputError
+from distilbert.errors import DistilBertError, InputError
 from distilbert.tables.fields import Columns, Fields, choose_columns, read_fields
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.batch import Batch, Ragged
@@ -25,6 +26,9 @@ CHUNK = 1000  # rows
 CHARACTERS = 2**18
 
 SHOWN = 5  # problems of one row that are told
+MOST_UNKNOWN = 0.5  # share of [UNK] among tokens without a warning
+
+logger = logging.getLogger("distilbert")
 
 Parsed = tuple[Place, Any]
 
@@ -61,6 +65,28 @@ class FileTask(TrainingTask):
             InputError: lists what is wrong with it.
         """
 
+    def splits(self) -> dict[str, list[Path]]:
+        """The files of each split that the recipe names.
+
+        Raises:
+            FileError, InputError: lists what is wrong, with columns that are absent.
+        """
+        names = {"train": self.recipe.train_file, "validation": self.recipe.validation_file}
+        found: dict[str, list[Path]] = {}
+        errors: list[DistilBertError] = []
+        for split in [split for split, given in names.items() if given]:
+            try:
+                found[split] = self.files(names[split])
+                for path in found[split]:
+                    self.columns(path)
+            except DistilBertError as error:
+                errors.append(error)
+        if len(errors) > 1:
+            raise InputError("\n".join(map(str, errors)))
+        if errors:
+            raise errors[0]
+        return found
+
     def files(self, names: Sequence[str]) -> list[Path]:
         """The files that names, patterns and folders of a recipe stand for; FileError lists what is wrong."""
         return find_files(names, self.recipe.input_format, self.formats)
@@ -81,7 +107,14 @@ class FileTask(TrainingTask):
     def columns(self, path: Path) -> Columns:
         """Which columns of a file the fields are in; InputError lists those that are absent."""
         present = read_columns(path, self._format(path))
-        return choose_columns(str(path), self.fields, self.recipe.column, present)
+        found = choose_columns(str(path), self.fields, self.recipe.column, present)
+        names = [name for columns in found.values() for name in columns]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(
+                f"{path}: column {', '.join(map(repr, twice))} is named twice; expected one for each field"
+            )
+        return found
 
     def encode(self, texts: Sequence[str | tuple[str, str]], whole: bool = False) -> list[list[int]]:
         """Token ids of texts or pairs of texts, cut to `max_length`; with `whole` neither cut nor with [CLS], [SEP]."""
@@ -95,6 +128,29 @@ class FileTask(TrainingTask):
             verbose=False,
         )["input_ids"]
         return found
+
+    def check_tokens(self, ids: Ragged, files: Sequence[Path]) -> None:
+        """Raise InputError for tokens that nothing can be learned from; warn where the tokenizer hardly knows any.
+
+        Args:
+            ids: of all examples of some files.
+            files: for the message.
+        """
+        title, words = ", ".join(map(str, files)), ids.values
+        size = None if self.config is None else self.config.vocab_size
+        if size is not None and words.max(initial=0) >= size:
+            raise InputError(
+                f"{title}: token {words.max():,} of the tokenizer, but the model's vocab_size is {size:,}; "
+                "they do not belong together: take the tokenizer of the model, or resize its embeddings"
+            )
+        unknown = self.tokenizer.unk_token_id
+        special = set(self.tokenizer.all_special_ids) - {unknown}
+        words = words[~np.isin(words, list(special))]
+        if not len(words):
+            raise InputError(f"{title}: holds no text that the tokenizer leaves any token of")
+        share = float(np.mean(words == unknown))
+        if share > MOST_UNKNOWN:
+            logger.warning("%s: %.0f %% of the tokens are unknown to the tokenizer; is it for such text?", title, 100 * share)
 
     def inputs(self, ids: Ragged, rows: NDArray[np.int64], length: int) -> Batch:
         """`input_ids` and `attention_mask` (B, length) of some lists of token ids."""

@@ -22,6 +22,7 @@ from distilbert.errors import InputError
 from distilbert.training.data import Place, Problems
 
 SHOWN = 20  # names in a message
+MOST = 1e18  # the largest number that is taken for one: the square of its error is a float32 still
 MANY = 1000  # labels; more of them, in not twice as many rows, are no labels
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
@@ -89,7 +90,8 @@ def label_name(value: Any) -> str:
 
 def as_number(name: str) -> float | None:
     """The number that a label is, if it is one."""
-    return float(name) if _NUMBER.fullmatch(name) else None
+    number = float(name) if _NUMBER.fullmatch(name) else None
+    return None if number is None or abs(number) > MOST else number
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilbert.config import DistilBertConfig
+from distilbert.errors import InputError
 from distilbert.outputs import ModelOutput
 from distilbert.tables.fields import Fields
 from distilbert.tokenizer import DistilBertTokenizer
@@ -66,6 +67,11 @@ class MaskedLM(FileTask):
     ) -> None:
         super().__init__(recipe, tokenizer, config)
         self._pieces = Pieces.of(tokenizer)
+        if config is not None and len(tokenizer) > config.vocab_size:
+            raise InputError(
+                f"tokenizer: has {len(tokenizer):,} tokens, but the model's vocab_size is {config.vocab_size:,}; "
+                "they do not belong together: take the tokenizer of the model, or resize its embeddings"
+            )
 
     def parse(self, values: Mapping[str, Any]) -> str:
         refuse([text_problem("text", values["text"])])
@@ -82,6 +88,7 @@ class MaskedLM(FileTask):
                 ids.extend([[*row, *separator] for row in self.encode(texts, whole=True)])
         problems.check()
         found = ids.done()
+        self.check_tokens(found, files)
         return TextRuns(found if self.recipe.line_by_line else self._runs(found.values[:-1]))
 
     def config_changes(self) -> dict[str, Any]:

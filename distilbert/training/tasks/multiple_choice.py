@@ -92,7 +92,9 @@ class MultipleChoice(FileTask):
             pairs = [(item.prompt, choice) for _, item in chunk for choice in item.choices]
             ids.extend(self.encode(pairs))
         problems.check()
-        return ChoiceExamples(ids.done(), np.array(labels, np.int32), count)
+        found = ids.done()
+        self.check_tokens(found, files)
+        return ChoiceExamples(found, np.array(labels, np.int32), count)
 
     def config_changes(self) -> dict[str, Any]:
         return {}

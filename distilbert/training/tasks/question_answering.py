@@ -115,7 +115,9 @@ class QuestionAnswering(FileTask):
                 ids.extend([window.ids for window in windows])
                 spans.append(np.array([self._span(window, question) for window in windows], np.int32))
         problems.check()
-        return WindowExamples(ids.done(), np.concatenate(spans), questions, counts)
+        found = ids.done()
+        self.check_tokens(found, files)
+        return WindowExamples(found, np.concatenate(spans), questions, counts)
 
     def config_changes(self) -> dict[str, Any]:
         return {"num_labels": 2}
@@ -158,7 +160,7 @@ class QuestionAnswering(FileTask):
             yield from zip([question for _, question in chunk], windows, strict=True)
         except DistilBertError as error:
             if len(chunk) == 1:
-                problems.add(chunk[0][0], str(error))
+                problems.add(chunk[0][0], str(error).replace("max_seq_len ", "max_seq_length "))
                 return
             middle = len(chunk) // 2  # in halves, until those are found that are to blame
             yield from self._windows(chunk[:middle], problems)

@@ -22,8 +22,10 @@ from distilbert.training.data import Problems
 from distilbert.training.data.growing import GrowingRagged
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.tasks.file_task import FileTask, refuse, text_problem
-from distilbert.training.tasks.labels import MULTI, REGRESSION, SINGLE, FoundLabels, row_labels, settle
+from distilbert.training.tasks.labels import MULTI, REGRESSION, SINGLE, FoundLabels, row_labels, settle, shown
 from distilbert.training.tasks.task import Examples
+
+FEW = 10  # different labels that may be as many as the rows
 
 MAIN_METRICS = {SINGLE: "accuracy", MULTI: "f1_micro", REGRESSION: "spearmanr"}
 
@@ -40,6 +42,11 @@ class Row(NamedTuple):
     text: str | tuple[str, str]
     labels: list[str]
     listed: bool
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """One or two."""
+        return (self.text,) if isinstance(self.text, str) else self.text
 
 
 @dataclass
@@ -97,21 +104,26 @@ class TextClassification(FileTask):
     def read(self, files: Sequence[Path], limit: int | None, learn_labels: bool) -> TextExamples:
         problems, found, tokens = Problems(), FoundLabels(), GrowingRagged()
         listed: bool | None = None
+        characters = 0
         for chunk in self.parsed(files, limit, problems):
             tokens.extend(self.encode([row.text for _, row in chunk]))
+            characters += sum(len(text) for _, row in chunk for text in row.texts)
             for place, row in chunk:
                 listed = row.listed if listed is None else listed
                 if row.listed != listed:
                     problems.add(place, "label: expected a list in every row or in none")
                 found.add(place, row.labels)
         problems.check()
+        ids = tokens.done()
+        self.check_tokens(ids, files)
         if learn_labels:
             self._learn(found, bool(listed), files)
+            self._check_swapped(found, characters, files)
         elif bool(listed) != (self.problem_type == MULTI):
             expected = "expected a list, as in" if self.problem_type == MULTI else "expected no list, as in"
             problems.add(files[0], f"label: {expected} the training data")
         problems.check()
-        return TextExamples(tokens.done(), self._labels(found))
+        return TextExamples(ids, self._labels(found))
 
     def config_changes(self) -> dict[str, Any]:
         if self.problem_type == REGRESSION:
@@ -155,6 +167,16 @@ class TextClassification(FileTask):
                 self.names, self._numbers = settle(found, self.config)
             except InputError as error:
                 raise InputError(f"{title}: {error}") from None
+
+    def _check_swapped(self, found: FoundLabels, characters: int, files: Sequence[Path]) -> None:
+        """Raise InputError for labels that are texts: nearly all different, and longer than what is labelled."""
+        longer = sum(map(len, found.names)) * len(found) > characters * len(found.names)
+        if self.problem_type == SINGLE and longer and len(found.names) > max(FEW, len(found) // 2):
+            raise InputError(
+                f"{', '.join(map(str, files))}: label: expected labels that come again, found {len(found.names):,} "
+                f"different ones in {len(found):,} rows, longer than the texts, such as {shown(list(found.names)[:2])}; "
+                "name the right columns, as in --column text=NAME --column label=NAME"
+            )
 
     def _labels(self, found: FoundLabels) -> NDArray[Any]:
         """As `TextExamples` has them; InputError lists labels that are unknown, or no numbers."""

@@ -128,7 +128,9 @@ class TokenClassification(FileTask):
                 raise InputError(f"{', '.join(map(str, files))}: {error}") from None
         classes = found.classes(self._numbers, problems)
         problems.check()
-        return self._examples(ids.done(), words.done().values, classes, found.counts)
+        tokens = ids.done()
+        self.check_tokens(tokens, files)
+        return self._examples(tokens, words.done().values, classes, found.counts)
 
     def config_changes(self) -> dict[str, Any]:
         return {"id2label": dict(enumerate(self.names))}
