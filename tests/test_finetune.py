@@ -45,7 +45,7 @@ def test_a_model_learns_and_is_ready_for_use(name: str, tmp_path: Path) -> None:
     assert losses(found.history)[-1] < 0.2
     answer = pipeline("text-classification", tmp_path / "out", backend=name)("a wonderful film")
     assert answer[0]["label"] == "positive"
-    assert saved_steps(tmp_path / "out") == [48, 60]
+    assert saved_steps(tmp_path / "out")[-2:] == [48, 60]
     assert json.loads((tmp_path / "out" / "all_results.json").read_text())["eval_accuracy"] > 0.95
 
 

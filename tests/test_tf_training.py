@@ -101,6 +101,16 @@ def test_a_training_that_goes_on_has_the_same_bits():
     assert_same_bits(resumed.state(), whole.state())
 
 
+def test_each_engine_of_a_process_has_the_same_graph():
+    """By name, which decides the order of sums."""
+    sizes = {name: tf.TensorSpec([None] * values.ndim, values.dtype) for name, values in batch(0).items()}
+    config = CONFIG.replace(n_layers=2)
+    engines = [engine(config), engine(config)]
+    graphs = [trained._gradients.get_concrete_function(sizes, tf.TensorSpec((), tf.int64)).graph for trained in engines]
+    one, other = ([operation.name for operation in graph.get_operations()] for graph in graphs)
+    assert one == other
+
+
 def test_layers_that_are_computed_twice_drop_the_same():
     config = CONFIG.replace(dropout=0.3, attention_dropout=0.3)
     once, twice = engine(config), engine(config, gradient_checkpointing=True)

@@ -16,7 +16,6 @@ from distilbert.cli.frameworks import load_quietly, only_python_speaks
 from distilbert.cli.training_bar import TrainingBar
 from distilbert.errors import InputError
 from distilbert.training.arguments import TrainingArguments
-from distilbert.training.checkpoint_reading import saved_steps
 from distilbert.training.reports.report import Report
 
 Recipe = TypeVar("Recipe", bound=TrainingArguments)
@@ -53,7 +52,7 @@ def train_here_or_on_ray(
     if ray or address:
         from distilbert.training.on_ray import train_on_ray
 
-        with only_python_speaks(), TrainingBar() as bar:
+        with only_python_speaks(), TrainingBar() as bar, _told_of_signals(recipe):
             return train_on_ray(train, recipe, [bar], workers=workers or 1, address=address)
     if workers:
         raise InputError("--num_workers: only with --ray or --ray_address")
@@ -68,6 +67,8 @@ def _told_of_signals(recipe: TrainingArguments) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
+        from distilbert.training.checkpoints import saved_steps
+
         steps = saved_steps(Path(recipe.output_dir))
         kept = f"goes on after step {steps[-1]:,}" if steps else "begins anew, as there is no checkpoint yet"
         say("warning", f"{recipe.output_dir}: stopped; the same command {kept}")

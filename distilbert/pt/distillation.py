@@ -20,6 +20,7 @@ from distilbert.pt.heads import at_places
 from distilbert.pt.io import to_numpy
 from distilbert.pt.losses import at_least_float32, cross_entropies
 from distilbert.pt.objectives import model_inputs
+from distilbert.pt.processes import own_device
 from distilbert.training.distillation.reference import COSINE_EPSILON, LEAST_REST, LossSettings
 
 Part = dict[str, Tensor]
@@ -36,9 +37,9 @@ class Teacher:
             settings: of the loss.
             coordinates: (d,) of its hidden states, which the student has; None for all.
         """
-        self.model = model.eval().requires_grad_(False)
+        self.model = model.to(own_device()).eval().requires_grad_(False)
         self.at_masks = settings.at_masks
-        self.coordinates = None if coordinates is None else torch.from_numpy(coordinates)
+        self.coordinates = None if coordinates is None else torch.from_numpy(coordinates).to(self.model.device)
 
     @torch.no_grad()
     def __call__(self, part: Part) -> Part:

@@ -30,9 +30,16 @@ def join() -> World:
         return World()
     if not distributed.is_initialized():
         if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(own_device())
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
     return World(distributed.get_rank(), distributed.get_world_size())
+
+
+def own_device() -> torch.device:
+    """What this process trains on: a GPU of its own where there are any, else the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def leave() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from distilbert.outputs import ModelOutput
 from distilbert.pt.io import to_numpy, to_torch
 from distilbert.pt.objectives import TaskObjective
-from distilbert.pt.processes import join, leave, like, shared, summed, synchronised, together, whole
+from distilbert.pt.processes import join, leave, like, own_device, shared, summed, synchronised, together, whole
 from distilbert.training import engine
 from distilbert.training.batch import Batch
 from distilbert.training.engine import EngineSettings, State, StepResult, World, step_seed
@@ -34,7 +34,7 @@ class Engine(engine.Engine):
         return join()
 
     def __init__(self, model: Any, objective: Any, settings: EngineSettings) -> None:
-        super().__init__(model, objective, settings)
+        super().__init__(model.to(own_device()), objective, settings)
         for name in model.tensor_specs:
             model.get_parameter(name).requires_grad_(settings.plans[name].trained)
         if settings.gradient_checkpointing:
@@ -81,7 +81,7 @@ class Engine(engine.Engine):
         for name in state.first:
             parameter = self.parameters[name]
             self.optimizer.state[parameter] = {
-                "step": torch.tensor(float(state.step)),
+                "step": torch.tensor(float(state.step), device=parameter.device),
                 "exp_avg": like(to_torch(state.first[name]), parameter),
                 "exp_avg_sq": like(to_torch(state.second[name]), parameter),
             }

@@ -142,11 +142,16 @@ def without_values() -> Iterator[None]:
 
 
 def name_layers(layer: keras.Layer) -> None:
-    """Call the layers by their attributes, so that a summary of the model can be read."""
+    """Call the layers by their attributes: a summary can be read, and the same model gives the same graph.
+
+    TensorFlow's optimization of graphs looks at names, so with other names sums could be taken in another order.
+    """
     for attribute, child in vars(layer).items():
-        if isinstance(child, keras.Layer):
-            child.name = attribute
-            name_layers(child)
+        children = child if isinstance(child, list) else [child]
+        for place, found in enumerate(children):
+            if isinstance(found, keras.Layer):
+                found.name = f"{attribute}_{place}" if isinstance(child, list) else attribute
+                name_layers(found)
 
 
 def to_numpy(variable: Any, tensor: TensorSpec) -> Array:

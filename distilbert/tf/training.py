@@ -43,6 +43,7 @@ class Engine(engine.Engine):
 
     def __init__(self, model: Any, objective: Any, settings: EngineSettings) -> None:
         super().__init__(model, objective, settings)
+        model.name = "model"  # whichever of a process it is: graphs with the same names give the same bits
         self.parameters = {name: model.parameter(tensor) for name, tensor in model.tensor_specs.items()}
         self.trained = [name for name in self.parameters if settings.plans[name].trained]
         if settings.gradient_checkpointing:

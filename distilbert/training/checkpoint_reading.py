@@ -34,15 +34,16 @@ def check_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]], weights: Te
         moments: two, of the same tensors each; not those that are not trained.
     """
     first, second = moments
-    wanted = {"weight": (shapes, weights)}
-    wanted |= {kind: ({**first, **second}, found) for kind, found in (("first", first), ("second", second))}
+    trained = {*first, *second}
     problems = []
-    for kind, (names, found) in wanted.items():
-        problems += [f"{kind} {name}: is missing" for name in names if name not in found]
+    for kind, names, found in (("weight", {*shapes}, weights), ("first", trained, first), ("second", trained, second)):
+        problems += [f"{kind} {name}: is missing" for name in sorted(names - found.keys())]
         for name, values in found.items():
-            form = f"{values.dtype} {values.shape}"
-            if form != (expected := f"float32 {shapes.get(name)}"):
-                problems.append(f"{kind} {name}: expected {expected if name in shapes else 'no such'}, found {form}")
+            expected, form = f"float32 {shapes.get(name)}", f"{values.dtype} {values.shape}"
+            if name not in shapes:
+                problems.append(f"{kind} {name}: the model has no such tensor")
+            elif form != expected:
+                problems.append(f"{kind} {name}: expected {expected}, found {form}")
             elif not np.isfinite(values).all() or (kind == "second" and values.min(initial=0) < 0):
                 problems.append(f"{kind} {name}: holds values that cannot be")
     if problems:

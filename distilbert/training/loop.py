@@ -74,9 +74,8 @@ class Training:
             state, self.progress = found
             best = self.progress.best_step
             if self.arguments.load_best_model_at_end and best not in (None, *self.checkpoints.steps()):
-                raise FileError(
-                    f"{self.checkpoints.path(best or 0)}: is gone, and was the best; begin anew with --overwrite_output_dir"
-                )
+                path = self.checkpoints.path(best or 0)
+                raise FileError(f"{path}: was the best and is gone; begin anew with --overwrite_output_dir")
             self.engine.load_state(state)
             self.step = state.step
 

@@ -57,7 +57,7 @@ class Settings:
             if known not in names:
                 problems.append(f"{name}: unknown; expected {', '.join(names)}")
             elif known in given:
-                problems.append(f"{name}: given twice, also as {known}")
+                problems.append(f"{known}: given twice, also as {names[known].metadata['alias']}")
             else:
                 given[known] = value
         absent = [name for name, entry in names.items() if entry.default is dataclasses.MISSING and name not in given]
@@ -118,7 +118,10 @@ def _extreme(value: Any) -> str | None:
         return f"expected a finite number, found {value!r}"
     if isinstance(value, int) and abs(value) >= 2**63:
         return f"expected a number below 2**63, found one of {len(str(abs(value)))} digits"
-    if any("\0" in text for text in (value if isinstance(value, tuple) else [value]) if isinstance(text, str)):
+    texts = [text for text in (value if isinstance(value, tuple) else [value]) if isinstance(text, str)]
+    if not all(texts):
+        return "expected a text, found an empty one"
+    if any("\0" in text for text in texts):
         return f"expected a text without NUL characters, found {value!r:.60}"
     return None
 

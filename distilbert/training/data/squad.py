@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of SQuAD v1.1 and v2.0, perhaps compressed, as rows: a question, its text, and the answers with their places in it."""
+"""Files of SQuAD v1.1 and v2.0, perhaps compressed, as rows: a question, its text, and where the answers are in it."""
 
 from __future__ import annotations
 

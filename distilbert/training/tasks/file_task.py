@@ -74,7 +74,7 @@ class FileTask(TrainingTask):
         names = {"train": self.recipe.train_file, "validation": self.recipe.validation_file}
         found: dict[str, list[Path]] = {}
         errors: list[DistilBertError] = []
-        for split in [split for split, given in names.items() if given]:
+        for split in [split for split, given in names.items() if given or split == "train"]:
             try:
                 found[split] = self.files(names[split])
                 for path in found[split]:
@@ -150,7 +150,9 @@ class FileTask(TrainingTask):
             raise InputError(f"{title}: holds no text that the tokenizer leaves any token of")
         share = float(np.mean(words == unknown))
         if share > MOST_UNKNOWN:
-            logger.warning("%s: %.0f %% of the tokens are unknown to the tokenizer; is it for such text?", title, 100 * share)
+            logger.warning(
+                "%s: %.0f %% of the tokens are unknown to the tokenizer; is it for such text?", title, 100 * share
+            )
 
     def inputs(self, ids: Ragged, rows: NDArray[np.int64], length: int) -> Batch:
         """`input_ids` and `attention_mask` (B, length) of some lists of token ids."""

@@ -22,7 +22,7 @@ from distilbert.training.data import Problems
 from distilbert.training.data.growing import GrowingRagged
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.tasks.file_task import FileTask, refuse, text_problem
-from distilbert.training.tasks.labels import MULTI, REGRESSION, SINGLE, FoundLabels, row_labels, settle, shown
+from distilbert.training.tasks.labels import MULTI, REGRESSION, SINGLE, FoundLabels, row_labels, settle
 from distilbert.training.tasks.task import Examples
 
 FEW = 10  # different labels that may be as many as the rows
@@ -172,9 +172,10 @@ class TextClassification(FileTask):
         """Raise InputError for labels that are texts: nearly all different, and longer than what is labelled."""
         longer = sum(map(len, found.names)) * len(found) > characters * len(found.names)
         if self.problem_type == SINGLE and longer and len(found.names) > max(FEW, len(found) // 2):
+            title, first = ", ".join(map(str, files)), next(iter(found.names))
             raise InputError(
-                f"{', '.join(map(str, files))}: label: expected labels that come again, found {len(found.names):,} "
-                f"different ones in {len(found):,} rows, longer than the texts, such as {shown(list(found.names)[:2])}; "
+                f"{title}: label: expected labels that come again, found {len(found.names):,} different ones in "
+                f"{len(found):,} rows, longer than the texts, such as {first!r:.60}; "
                 "name the right columns, as in --column text=NAME --column label=NAME"
             )
 
