@@ -107,7 +107,7 @@ def test_forms_of_answers(tmp_path: Path, tokenizer: DistilBertTokenizer, answer
         (item(answers={"text": ["a"], "answer_start": []}), "answers: expected as many texts as answer_start"),
         (item(question=" "), "row 1: question: is blank"),
         (item(context=None), "row 1: context: expected a text, found nothing"),
-        (item(question="a " * 200), r"row 1: question: has 200 tokens, which leaves 0 of 128 for the context"),
+        (item(question="a " * 400), r"row 1: question: has 400 tokens, which leaves 0 of 384 for the context"),
     ],
 )
 def test_bad_rows(tmp_path: Path, tokenizer: DistilBertTokenizer, row: dict[str, Any], expected: str) -> None:

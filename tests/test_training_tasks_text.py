@@ -272,7 +272,9 @@ def test_metrics(tmp_path: Path, tokenizer: DistilBertTokenizer) -> None:
 
 def test_longer_than_the_model_takes(tokenizer: DistilBertTokenizer) -> None:
     with pytest.raises(InputError, match="max_seq_length: the model takes at most 64 tokens, found 128"):
-        make_task(TASK, tokenizer, DistilBertConfig(max_position_embeddings=64))
+        make_task(TASK, tokenizer, DistilBertConfig(max_position_embeddings=64), max_seq_length=128)
+    assert make_task(TASK, tokenizer, DistilBertConfig(max_position_embeddings=64)).max_length == 64
+    assert make_task(TASK, tokenizer, DistilBertConfig(max_position_embeddings=512)).max_length == 128
 
 
 def test_sst2_and_stsb_are_read_as_they_are(data_folder: Path) -> None:
