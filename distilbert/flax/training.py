@@ -41,7 +41,7 @@ class Engine(engine.Engine):
     """Trains a JAX model."""
 
     backend: ClassVar[str] = "flax"
-    rows_multiple: ClassVar[int] = 8  # few shapes, since each is compiled
+    rows_multiple: int = 8  # few shapes, since each is compiled
 
     @classmethod
     def join(cls) -> World:
@@ -54,7 +54,7 @@ class Engine(engine.Engine):
         self.dtype = model.dtype
         self.devices = Devices(settings.sharded)
         self.shared_objective = self.devices.everywhere(objective)
-        self.rows_multiple = math.lcm(self.rows_multiple, jax.local_device_count())  # type: ignore[misc]
+        self.rows_multiple = math.lcm(self.rows_multiple, jax.local_device_count())
         self.shardings = {name: self.devices.sharding(tensor) for name, tensor in self.specs.items()}
         self.trained = [name for name in self.specs if settings.plans[name].trained]
         self.steps = 0

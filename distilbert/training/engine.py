@@ -115,7 +115,7 @@ class Engine(ABC):
     """
 
     backend: ClassVar[str]
-    rows_multiple: ClassVar[int] = 1  # parts of a step have a multiple of so many rows on each process
+    rows_multiple: int = 1  # parts of a step have a multiple of so many rows on each process
 
     @classmethod
     def join(cls) -> World:

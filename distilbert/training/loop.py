@@ -108,8 +108,7 @@ class Training:
     @property
     def is_finished(self) -> bool:
         """Whether no steps are left."""
-        steps = self.checkpoints.steps()
-        return self._has_stopped_early() or bool(steps and steps[-1] >= self.total)
+        return self._has_stopped_early() or self.step >= self.total
 
     # A step.
 
