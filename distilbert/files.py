@@ -118,7 +118,11 @@ def staged_folder(target: Path) -> Iterator[Path]:
     try:
         yield staging
         os.chmod(staging, 0o777 & ~_umask())
+        for path in staging.rglob("*"):
+            _sync_folder(path) if path.is_dir() else _sync(path)
+        _sync_folder(staging)
         os.replace(staging, target)
+        _sync_folder(target.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -4,7 +4,6 @@ not belong."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distilbert import DistilBertTokenizer
 from distilbert.errors import InputError
 from distilbert.outputs import MaskedLMOutput, SequenceClassifierOutput
 from distilbert.reference import forward
 from distilbert.training.batch import Batch, normalised, share
 from distilbert.training.distillation.batches import Distillation, TaskDistillation
 from distilbert.training.distillation.cache import TeacherCache, cached_labels, model_digest
-from distilbert.training.distillation.corpus import CorpusSettings, build_corpus
-from distilbert.training.distillation.examples import CorpusExamples
 from distilbert.training.distillation.reference import kept_hidden, triple_loss
 from distilbert.training.distillation.stages import count_pieces, loss_settings, open_cache, read_examples
 from distilbert.training.distillation.student import Prepared, prepare
@@ -235,17 +231,3 @@ def test_task_batches_and_scores(tmp_path: Path) -> None:
     answers = [SequenceClassifierOutput(logits=np.eye(3, dtype=np.float32)[2])] * 10
     kept = [task.kept(examples, row, answer) for row, answer in enumerate(answers)]
     assert task.score(examples, kept) == {"accuracy": pytest.approx(1 / 3)}
-
-
-def test_speed_of_batches(tmp_path: Path, minilm: Path, data_folder: Path) -> None:
-    tokenizer = DistilBertTokenizer.from_pretrained(minilm)
-    files = [data_folder / "wikitext2" / "valid.txt"]
-    examples = CorpusExamples(build_corpus(tmp_path / "c", files, tokenizer, CorpusSettings(limit=2000)), tokenizer)
-    task = Distillation(recipe(tmp_path, teacher=str(minilm)), tokenizer, examples.counts)
-    times = []
-    for step in range(20):
-        rows = np.random.default_rng(step).integers(0, len(examples), 32)
-        start = time.perf_counter()
-        task.collate(examples, rows, 128, (42, 0))
-        times.append(time.perf_counter() - start)
-    assert min(times) < 3e-3

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masking: the shares, what decides a draw and what does not, whole words, and speed."""
+"""Masking: the shares, what decides a draw and what does not, and whole words."""
 
 from __future__ import annotations
-
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,14 +121,3 @@ def test_a_row_without_words_and_one_of_a_single_word(pieces: Pieces) -> None:
     assert found.weights.sum(1).tolist() == [0, 1, 0]
     assert found.places.shape == (3, 8)
     assert (found.input_ids[[0, 2]] == ids[[0, 2]]).all()
-
-
-def test_speed(minilm: Path) -> None:
-    pieces = Pieces.of(DistilBertTokenizer.from_pretrained(minilm))
-    ids = batch(32, 128, 30_000)
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        masked(ids, pieces, whole=True)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 3e-3

@@ -188,9 +188,11 @@ def test_a_loss_that_is_no_number_ends_the_training_at_once(name: str, tmp_path:
     finetune(recipe(tmp_path, stop_at_step=2, **options))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distilbert.training.loop.learning_rate", lambda arguments, step, total: 1e38)
-        with pytest.raises(TrainingError, match="(?s)step [45]: the .* nan|inf.*checkpoint-2 is from before"):
+        with pytest.raises(
+            TrainingError, match="(?s)step [345]: the .*(nan|inf|no numbers).*checkpoint-2 is from before"
+        ):
             finetune(recipe(tmp_path, **options))
-    assert saved_steps(tmp_path / "out") in ([2], [2, 4])
+    assert saved_steps(tmp_path / "out") == [2]
 
 
 def test_a_full_disk_leaves_the_checkpoints_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

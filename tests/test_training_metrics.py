@@ -36,6 +36,18 @@ def test_multi_label() -> None:
     assert found["accuracy"] == 0.5
 
 
+def test_means_are_over_classes_that_occur() -> None:
+    labels = np.array([0, 0, 2])
+    assert metrics.single_label(labels, labels, 5)["f1_macro"] == 1
+    assert metrics.token_scores(labels, labels) == {"precision": 1, "recall": 1, "f1": 1, "accuracy": 1}
+    assert metrics.token_scores(labels, np.array([0, 0, 4]))["f1"] == pytest.approx(1 / 3)
+    rows = np.array([[1, 0, 0], [0, 0, 1]], np.uint8)
+    assert set(metrics.multi_label(rows, rows > 0).values()) == {1}
+    assert metrics.multi_label(rows, np.array([[True, True, False]] * 2))["f1_macro"] == pytest.approx(2 / 9)
+    nothing = np.zeros((2, 3), np.uint8)
+    assert metrics.multi_label(nothing, nothing > 0) == {"f1_micro": 0, "f1_macro": 0, "accuracy": 1}
+
+
 def test_regression() -> None:
     labels = np.array([1.0, 2.0, 3.0, 4.0])
     found = metrics.regression(labels, np.array([1.0, 4.0, 9.0, 16.0]))
@@ -69,6 +81,21 @@ def test_answers_where_some_questions_have_none() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("found", "right", "expected"),
+    [
+        ("", ["the"], 100),  # nothing is left of "the": there is no answer
+        ("a", ["the"], 100),
+        ("x", ["the"], 0),
+        ("", ["the", "cat"], 0),
+        ("The", ["cat", "the"], 0),
+        ("cats", ["the", "cats"], 100),
+    ],
+)
+def test_right_answers_of_which_nothing_is_left(found: str, right: list[str], expected: int) -> None:
+    assert metrics.answers([found], [right]) == {"exact_match": expected, "f1": expected}
+
+
 # What seqeval says by default, worked out by its rules.
 TAGGED = [
     ("B-A I-A O", [("A", 0, 2)]),
@@ -78,7 +105,19 @@ TAGGED = [
     ("I-A B-A I-A", [("A", 0, 1), ("A", 1, 3)]),
     ("B-A E-A I-A", [("A", 0, 2), ("A", 2, 3)]),
     ("S-A S-A I-A", [("A", 0, 1), ("A", 1, 2), ("A", 2, 3)]),
-    ("A A O B", [("A", 0, 2), ("B", 3, 4)]),
+    ("B I I O", [("_", 0, 3)]),
+    ("B I B O I", [("_", 0, 2), ("_", 2, 3), ("_", 4, 5)]),
+    ("B M E S O", [("_", 0, 3), ("_", 3, 4)]),
+    ("B I-A", [("_", 0, 1), ("A", 1, 2)]),
+    ("B-P I-P L-P O", [("P", 0, 3)]),
+    ("U-P U-Q O L-P", [("P", 0, 1), ("Q", 1, 2), ("P", 3, 4)]),
+    ("U-P U-P", [("P", 0, 2)]),
+    ("B-P L-P B-P L-P", [("P", 2, 4)]),  # nothing ends at L- where the kind stays
+    ("B-P M-P E-P", [("P", 0, 3)]),
+    ("B-P M-P E-P B-P M-P E-P S-P", [("P", 0, 3), ("P", 3, 6), ("P", 6, 7)]),
+    ("O E-A E-A", [("A", 1, 2), ("A", 2, 3)]),
+    ("B_PER I_PER O", [("_PER", 0, 2)]),
+    ("PER PER O ORG A", [("PER", 0, 2), ("ORG", 3, 4), ("A", 4, 5)]),  # as we read tags that seqeval refuses
     ("B-long-name I-long-name", [("long-name", 0, 2)]),
     ("O O", []),
     ("", []),
@@ -106,7 +145,11 @@ def test_entity_scores() -> None:
 def test_what_are_entities() -> None:
     assert has_entities(["B-A", "I-A"])
     assert has_entities(["PER", "O"])
+    assert has_entities(["B", "I"])
+    assert has_entities(["B-A", "L-A", "U-A"])
     assert not has_entities(["NN", "VB", "X-Y"])
+    assert not has_entities(["B", "X"])
+    assert not has_entities(["0", "1"])
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

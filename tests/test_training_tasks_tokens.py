@@ -51,6 +51,31 @@ def test_all_tokens_have_labels_if_asked_for(tmp_path: Path, tokenizer: DistilBe
     assert [examples.words(row).tolist() for row in range(2)] == [[1, 2, 4], [1, 3]]
 
 
+@pytest.mark.parametrize(("first", "expected"), [("B", [0, 1, 1]), ("B-X", [0, 0, 0]), ("BE", [0, 0, 0])])
+def test_what_goes_on_in_b_alone_is_i(
+    tmp_path: Path, tokenizer: DistilBertTokenizer, first: str, expected: list[int]
+) -> None:
+    path = write_text(tmp_path / "a.conll", f"berlins {first}\na I\nb O\n")
+    examples = make_task(TASK, tokenizer, label_all_tokens=True).read([path], None, True)
+    assert examples.labels[0].tolist() == [-100, *expected, 1, 2, -100]
+
+
+def test_numbers_without_names_are_said_to_be_no_entities(
+    tmp_path: Path, tokenizer: DistilBertTokenizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"tokens": ["a", "b", "c"], "tags": [0, 1, 2]}])
+    with caplog.at_level(logging.WARNING, "distilbert"):
+        task = make_task(TASK, tokenizer)
+        examples = task.read([path], None, True)
+    assert "a.jsonl: tags are numbers, and the model has no names for them" in caplog.text
+    assert task.score(examples, [np.array([0, 1, 2])])["f1"] == 1
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "distilbert"):
+        named = make_task(TASK, tokenizer, DistilBertConfig(id2label={0: "O", 1: "B-X", 2: "I-X"}))
+        named.read([path], None, True)
+    assert "tags are numbers" not in caplog.text
+
+
 def test_lists_of_numbers(tmp_path: Path, tokenizer: DistilBertTokenizer) -> None:
     rows = [{"words": ["a", "b"], "ner_tags": [0, 2]}, {"words": ["c"], "ner_tags": [1]}]
     path = write_lines(tmp_path / "a.jsonl", rows)

@@ -33,7 +33,11 @@ RATES = "learning_rate=loguniform(1e-5,1e-3)"
 
 
 def recipe(folder: Path, **changes: Any) -> FinetuneRecipe:
-    given = {"task": "ner", "model": "m", "train": "a.csv", "eval": "b.csv", "output": str(folder / "search")}
+    given = {"task": "ner", "model": "m", "output": str(folder / "search")}
+    for name, split in (("train", "a.csv"), ("eval", "b.csv")):
+        given[name] = str(folder / split)
+        if not (folder / split).exists():
+            (folder / split).write_text("tokens,tags\n")
     return FinetuneRecipe.from_dict({**given, **changes})
 
 
@@ -164,8 +168,51 @@ def test_a_search_goes_on_and_grows(tmp_path: Path, ran: list[list[int]]) -> Non
     assert not (tmp_path / "search" / "trial-003").exists()
 
 
+@pytest.mark.parametrize("cut", ['{"trial": 2, "status": "fini', "{", '{"trial": 2}'])
+def test_a_search_is_killed_more_than_once(tmp_path: Path, ran: list[list[int]], cut: str) -> None:
+    table = tmp_path / "search" / "trials.jsonl"
+    for number in (1, 2, 3, 4):
+        tune(recipe(tmp_path), ["seed=1,2,3,4"], num_samples=number)
+        whole = table.read_text().splitlines(keepends=True)
+        assert [json.loads(line)["trial"] for line in whole] == list(range(number))
+        table.write_text("".join(whole) + cut)
+    assert ran == [[0], [1], [2], [3]]
+
+
+def test_lines_added_after_one_that_was_cut_off_can_be_read(
+    tmp_path: Path, ran: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune(recipe(tmp_path), ["seed=1,2,3"], num_samples=1)
+    with (tmp_path / "search" / "trials.jsonl").open("a") as stream:
+        stream.write('{"trial": 1, "sta')
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distilbert.training.tuning.finish_search", killed)  # it writes all lines anew
+    with pytest.raises(KeyboardInterrupt):
+        tune(recipe(tmp_path), ["seed=1,2,3"], num_samples=2)
+    monkeypatch.undo()
+    assert [found.trial for found in read_table(tmp_path / "search" / "trials.jsonl")] == [0, 1]
+
+
+@pytest.mark.parametrize(("name", "split"), [("a.csv", "train"), ("b.csv", "validation")])
+def test_data_that_has_changed(tmp_path: Path, ran: list[list[int]], name: str, split: str) -> None:
+    tune(recipe(tmp_path), ["seed=1,2,3"], num_samples=2)
+    (tmp_path / name).write_text("tokens,tags\na,b\n")
+    table = (tmp_path / "search" / "trials.jsonl").read_bytes()
+    with pytest.raises(InputError, match=rf"search: the {split} data has changed since .*\n.*--overwrite_output_dir"):
+        tune(recipe(tmp_path), ["seed=1,2,3"])
+    assert (tmp_path / "search" / "trials.jsonl").read_bytes() == table
+    tune(recipe(tmp_path, overwrite_output_dir=True), ["seed=1,2,3"])
+    tune(recipe(tmp_path), ["seed=1,2,3"])
+    assert ran == [[0, 1], [0, 1, 2]]
+
+
 def test_a_folder_of_something_else(tmp_path: Path, ran: list[list[int]]) -> None:
     tune(recipe(tmp_path), ["seed=1,2"])
+    with pytest.raises(FileError, match="nowhere.csv: not found"):
+        tune(recipe(tmp_path, train="nowhere.csv"), ["seed=1,2"])
     with pytest.raises(InputError, match=r"trial-000 is of another search: seed: was [12], is [34]\n.*anew"):
         tune(recipe(tmp_path), ["seed=3,4"])
     with pytest.raises(InputError, match="another search: weight_decay: was 0.0, is 0.5"):
@@ -278,7 +325,9 @@ def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_what_the_command_prints(tmp_path: Path, ran: list[list[int]]) -> None:
-    given = ("ner", "--model", "m", "--train", "a.csv", "--eval", "b.csv", "--output", tmp_path / "out")
+    recipe(tmp_path)
+    given = ("ner", "--model", "m", "--train", tmp_path / "a.csv", "--eval", tmp_path / "b.csv")
+    given += ("--output", tmp_path / "out")
     given += ("--search", "learning_rate=1e-5,2e-5", "--search", "seed=1,2")
     result = invoke("tune", *given)
     rows = [line.split() for line in result.stdout.splitlines() if line.strip()]

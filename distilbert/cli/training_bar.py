@@ -39,7 +39,8 @@ class TrainingBar(Report):
         if sys.stderr.isatty():
             self.close()
             self._bar = _bar()
-            self._row = self._bar.add_task("", total=plan.total_steps, completed=plan.resumed_step, loss="", left="")
+            done, total = plan.resumed_step, plan.total_steps
+            self._row = self._bar.add_task("", total=total, completed=done, loss="", rate="", left="")
             self._bar.start()
 
     def stepped(self, step: int) -> None:
@@ -51,7 +52,7 @@ class TrainingBar(Report):
         left = self._seconds_left(step)
         self._first = self._first or (step, time.monotonic())
         if self._bar:
-            self._bar.update(self._row, completed=step, loss=_loss(values), left=clock(left))
+            self._bar.update(self._row, completed=step, loss=_loss(values), rate=_tokens(values), left=clock(left))
         else:
             self._say(", ".join(filter(None, [self._place(step, epoch), _loss(values), *_speed(values), _left(left)])))
 
@@ -107,11 +108,11 @@ def _loss(values: Mapping[str, float]) -> str:
 
 
 def _speed(values: Mapping[str, float]) -> list[str]:
-    rate, tokens = values.get("learning_rate"), values.get("tokens_per_second")
-    return [
-        "" if rate is None else f"learning rate {rate:.3g}",
-        "" if tokens is None else f"{tokens:,.0f} tokens/s",
-    ]
+    return [f"learning rate {values['learning_rate']:.3g}" if "learning_rate" in values else "", _tokens(values)]
+
+
+def _tokens(values: Mapping[str, float]) -> str:
+    return f"{values['tokens_per_second']:,.0f} tokens/s" if "tokens_per_second" in values else ""
 
 
 def _left(seconds: float | None) -> str:
@@ -122,5 +123,5 @@ def _bar() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[loss]}"), TextColumn("{task.fields[left]}"))
-    return Progress(*columns, console=Console(file=sys.stderr))
+    told = (TextColumn(f"{{task.fields[{name}]}}") for name in ("loss", "rate", "left"))
+    return Progress(BarColumn(), MofNCompleteColumn(), *told, console=Console(file=sys.stderr))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 from jax import Array, tree_util
 
 from distilbert import inputs
@@ -41,8 +42,8 @@ class TaskObjective:
     def losses(self, output: ModelOutput, part: dict[str, Array]) -> Array:
         """What each label loses, in the shape of the weights."""
         if self.task == "question-answering":
-            starts = cross_entropies(output.start_logits, part["start_positions"], self.smoothing)  # (B,)
-            ends = cross_entropies(output.end_logits, part["end_positions"], self.smoothing)  # (B,)
+            starts = cross_entropies(in_text(output.start_logits, part), part["start_positions"], 0.0)  # (B,)
+            ends = cross_entropies(in_text(output.end_logits, part), part["end_positions"], 0.0)  # (B,)
             return (starts + ends) / 2
         labels = part["labels"]
         if self.task == "sequence-classification":
@@ -55,3 +56,8 @@ class TaskObjective:
 def model_inputs(part: dict[str, Array]) -> dict[str, Array]:
     """What of a part a model is called with; the rest is for its loss."""
     return {name: part[name] for name in INPUTS if name in part}
+
+
+def in_text(logits: Array, part: dict[str, Array]) -> Array:
+    """Logits (B, T) of places in a text; padding is none of them, however much there is."""
+    return jnp.where(part["attention_mask"] != 0, logits, jnp.finfo(logits.dtype).min)

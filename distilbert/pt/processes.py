@@ -18,7 +18,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from distilbert.errors import TrainingError
+from distilbert.convert.tensor import Array
+from distilbert.errors import BackendError, TrainingError
 from distilbert.training.engine import World, lost_message
 
 _PATIENCE = timedelta(minutes=10)  # with a process that does not answer; one that has ended is noticed at once
@@ -31,7 +32,11 @@ def join() -> World:
     if not distributed.is_initialized():
         if torch.cuda.is_available():
             torch.cuda.set_device(own_device())
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+        try:
+            distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+        except (ValueError, RuntimeError) as error:
+            found = str(error).splitlines()[0]
+            raise BackendError(f"torchrun: the processes do not meet ({found}); start them all with torchrun") from None
     return World(distributed.get_rank(), distributed.get_world_size())
 
 
@@ -81,6 +86,16 @@ def summed(terms: dict[str, Tensor]) -> dict[str, float]:
     if distributed.is_initialized():
         distributed.all_reduce(values)
     return dict(zip(names, values.tolist(), strict=True))
+
+
+def gathered(values: Array) -> list[Array]:
+    """The arrays of all processes, in order of rank."""
+    if not distributed.is_initialized():
+        return [values]
+    own = torch.from_numpy(values).to(own_device())
+    found = [torch.empty_like(own) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(found, own)
+    return [tensor.cpu().numpy() for tensor in found]
 
 
 def whole(tensor: Tensor) -> Tensor:

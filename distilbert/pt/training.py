@@ -13,10 +13,22 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from distilbert.convert.tensor import Array
 from distilbert.outputs import ModelOutput
 from distilbert.pt.io import to_numpy, to_torch
 from distilbert.pt.objectives import TaskObjective
-from distilbert.pt.processes import join, leave, like, own_device, shared, summed, synchronised, together, whole
+from distilbert.pt.processes import (
+    gathered,
+    join,
+    leave,
+    like,
+    own_device,
+    shared,
+    summed,
+    synchronised,
+    together,
+    whole,
+)
 from distilbert.training import engine
 from distilbert.training.batch import Batch
 from distilbert.training.engine import EngineSettings, State, StepResult, World, step_seed
@@ -85,6 +97,10 @@ class Engine(engine.Engine):
                 "exp_avg": like(to_torch(state.first[name]), parameter),
                 "exp_avg_sq": like(to_torch(state.second[name]), parameter),
             }
+
+    def gathered(self, values: Array) -> list[Array]:
+        with together():
+            return gathered(values)
 
     def close(self) -> None:
         self.call = self.model  # PyTorch can hang where a data parallel model outlives the processes' group

@@ -10,7 +10,7 @@ from typing import Any
 
 from distilbert.errors import InputError, describe
 
-Columns = dict[str, tuple[str, ...]]  # what a task reads -> the columns it is in; several for a list
+Columns = dict[str, tuple[str, ...]]  # what a task reads of every row -> the columns it is in; several for a list
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Fields:
 
     Attributes:
         needed: what every row has.
-        optional: what some have.
+        optional: what some have, in a column of the same name; if the user names a column for it, all must.
         lists: those that are lists, in one column or with a column for each item.
         spread: those that are a list if several columns are named, and else what the one column holds.
     """
@@ -36,7 +36,7 @@ class Fields:
 
 
 def choose_columns(title: str, fields: Fields, given: Sequence[str], present: Sequence[str] | None) -> Columns:
-    """Which columns fields are read from.
+    """Which columns fields are read from. An optional field is among them where it is named, or its column is present.
 
     Args:
         title: of the task, for errors.
@@ -65,13 +65,17 @@ def choose_columns(title: str, fields: Fields, given: Sequence[str], present: Se
     for name in fields.needed:
         chosen.setdefault(name, (name,))
     for name in fields.optional:
-        if present is None or name in present:
+        if present is not None and name in present and name not in _sources(chosen):
             chosen.setdefault(name, (name,))
     if present is not None and not problems:
         problems += _absent(chosen, present)
     if problems:
         raise InputError(describe(title, problems))
     return {name: chosen[name] for name in fields.all if name in chosen}
+
+
+def _sources(columns: Columns) -> set[str]:
+    return {source for sources in columns.values() for source in sources}
 
 
 def _absent(chosen: Columns, present: Sequence[str]) -> list[str]:
@@ -84,18 +88,19 @@ def _absent(chosen: Columns, present: Sequence[str]) -> list[str]:
 
 
 def read_fields(fields: Fields, columns: Columns, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a row holds of each field.
+    """What a row holds of each field: of those in `columns`, and of optional ones by their own names.
 
     Raises:
         InputError: lists what the row lacks.
     """
     problems = []
     item = {}
-    for name, sources in columns.items():
+    own = [name for name in fields.optional if name in values and name not in _sources(columns)]
+    for name, sources in {**{name: (name,) for name in own}, **columns}.items():
         absent = [source for source in sources if source not in values]
-        if absent and name in fields.needed:
+        if absent:
             problems.append(f"no column {', '.join(map(repr, absent))}")
-        elif not absent:
+        else:
             found = [values[source] for source in sources]
             item[name] = found if len(found) > 1 else _as_list(name, found[0]) if name in fields.lists else found[0]
     if problems:

@@ -12,8 +12,11 @@ SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup")
 
 # What may differ between two runs of which one goes on where the other was: nothing that the weights depend on, and
 # the framework, in which they are the same up to rounding.
+# (Of a step its examples count, not how processes and passes share them.)
 FREE = frozenset(
     {
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
         "output_dir",
         "backend",
         "overwrite_output_dir",
@@ -83,7 +86,7 @@ class TrainingArguments(Settings):
     save_total_limit: int | None = setting(2, "Newest checkpoints to keep; the best one is kept besides.", least=1)
     load_best_model_at_end: bool = setting(False, "End with the weights of the best evaluation.")
     metric_for_best_model: str | None = setting(None, "By default the task's main metric.")
-    greater_is_better: bool | None = setting(None, "By default false for a loss and true for all else.")
+    greater_is_better: bool | None = setting(None, "By default false for losses, perplexity and mse.")
     early_stopping_patience: int | None = setting(None, "Stop after so many evaluations without gain.", least=1)
     early_stopping_threshold: float = setting(0.0, "What counts as gain.", least=0)
     logging_steps: int = setting(50, "Steps between lines of the log.", least=1)
@@ -102,6 +105,11 @@ class TrainingArguments(Settings):
         ]
         return found
 
-    def identity(self) -> dict[str, object]:
+    def step_examples(self, processes: int) -> int:
+        """Examples of a step, over all processes and forward passes."""
+        return self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
+
+    def identity(self, processes: int) -> dict[str, object]:
         """What two runs must have in common for one to go on where the other was."""
-        return {name: value for name, value in self.to_dict().items() if name not in FREE}
+        own = {name: value for name, value in self.to_dict().items() if name not in FREE}
+        return {**own, "examples in a step": self.step_examples(processes)}

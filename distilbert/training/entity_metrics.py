@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How good the entities in tagged sentences are: precision, recall and F1 of whole entities, as conlleval has them.
+"""How good the entities in tagged sentences are: precision, recall and F1 of whole entities, as seqeval has them.
 
-Tags are B-, I-, E-, S- with a kind, or O. An entity is right if kind, first and last word are. Sequences that no scheme
-allows are read as conlleval and seqeval do by default: I- where no entity of its kind goes on begins one.
+A tag is a prefix, a dash and the kind of the entity, or a prefix alone (kind `_`). An entity is right if kind, first
+and last word are. The rules are those of seqeval's default mode, which are conlleval's: B and S begin an entity, E and
+S end one, O is outside, and I where no entity of its kind goes on begins one. Other prefixes, as M of BMES and L and U
+of BILOU, begin or end one only where the kind changes. So of two entities of one kind that touch the first is lost in
+`L- B-`, and `U- U-` are one: numbers that are compared with seqeval's have to have it so.
+
+A tag of several letters without a dash, as PER, is inside of an entity of that kind (seqeval, which refuses or
+misreads such tags, would take P for a prefix).
 """
 
 from __future__ import annotations
@@ -11,6 +17,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 OUTSIDE = "O"
+NO_KIND = "_"
+_PREFIXES = "BIOESMLU"  # those that can stand alone
 
 
 class Entity(NamedTuple):
@@ -42,26 +50,45 @@ def entities(sentences: Iterable[Sequence[str]]) -> list[Entity]:
     """The entities of tagged sentences, in order."""
     found = []
     for number, tags in enumerate(sentences):
-        start, before, kind_before = 0, OUTSIDE, ""
-        for place, tag in enumerate([*tags, OUTSIDE]):
-            prefix, kind = _split(tag)
-            begins = prefix in "BS" or before in "ESO" or kind != kind_before
-            if before != OUTSIDE and (prefix == OUTSIDE or begins):
-                found.append(Entity(number, kind_before, start, place))
-            if begins:
+        start, before = 0, _Tag(OUTSIDE, NO_KIND)
+        for place, tag in enumerate(map(_split, [*tags, OUTSIDE])):
+            if _ends(before, tag):
+                found.append(Entity(number, before.kind, start, place))
+            if _begins(before, tag):
                 start = place
-            before, kind_before = prefix, kind
+            before = tag
     return found
 
 
 def has_entities(names: Iterable[str]) -> bool:
     """Whether labels are tags of entities, as opposed to parts of speech, of which every word has one."""
-    return any(name == OUTSIDE or _split(name)[1] != name for name in names)
+    present = set(names)
+    has_bare = "B" in present and bool(present & {"I", "E"})
+    return OUTSIDE in present or has_bare or any(name.startswith(("B-", "I-", "E-", "S-", "U-")) for name in present)
 
 
-def _split(tag: str) -> tuple[str, str]:
+class _Tag(NamedTuple):
+    prefix: str
+    kind: str
+
+
+def _split(tag: str) -> _Tag:
     """Prefix and kind; a tag without a prefix is inside of an entity of that kind."""
-    if tag == OUTSIDE:
-        return OUTSIDE, ""
-    prefix, dash, kind = tag.partition("-")
-    return (prefix, kind) if dash and prefix in ("B", "I", "E", "S") else ("I", tag)
+    is_kind = tag[1:2].isalnum() or (len(tag) == 1 and tag not in _PREFIXES)
+    return _Tag("I", tag) if is_kind else _Tag(tag[0], tag[1:].split("-", 1)[-1] or NO_KIND)
+
+
+def _ends(before: _Tag, tag: _Tag) -> bool:
+    """Whether an entity ends between two words."""
+    if before.prefix in ("E", "S"):
+        return True
+    is_cut = before.prefix in ("B", "I") and tag.prefix in ("B", "S", OUTSIDE)
+    return is_cut or (before.prefix != OUTSIDE and before.kind != tag.kind)
+
+
+def _begins(before: _Tag, tag: _Tag) -> bool:
+    """Whether an entity begins between two words."""
+    if tag.prefix in ("B", "S"):
+        return True
+    is_new = before.prefix in ("E", "S", OUTSIDE) and tag.prefix in ("E", "I")
+    return is_new or (tag.prefix != OUTSIDE and before.kind != tag.kind)

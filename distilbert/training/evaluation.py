@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distilbert.errors import AnswerError
+from distilbert.errors import TrainingError
 from distilbert.training.batch import WEIGHTS, padded_length
 from distilbert.training.engine import Engine
 
@@ -24,7 +24,7 @@ def evaluate(
         multiple, longest: tokens that batches are padded to.
 
     Raises:
-        AnswerError: the model answers with NaN or infinity.
+        TrainingError: the model answers with NaN or infinity.
     """
     order = np.argsort(-examples.lengths, kind="stable")
     kept: list[Any] = [None] * len(order)
@@ -38,7 +38,7 @@ def evaluate(
         for place, row in enumerate(rows):
             answer = type(answers)(**{name: values[place] for name, values in answers.items()})
             if not all(np.isfinite(values).all() for values in answer.values()):
-                raise AnswerError(f"evaluation: the model answers with NaN or infinity for example {row + 1}")
+                raise TrainingError(f"evaluation: the model answers with NaN or infinity for example {row + 1}")
             kept[row] = task.kept(examples, int(row), answer)
     metrics = {"loss": lost / max(counted, 1.0), **task.score(examples, kept)}
     return {f"eval_{name}": float(value) for name, value in metrics.items()}

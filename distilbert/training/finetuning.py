@@ -17,7 +17,14 @@ from distilbert.training.loop import Training
 from distilbert.training.output import Outcome, check_output, complete, contents, data_reports, prepare_output
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.reports import Report
-from distilbert.training.starting import check_evaluation, dropout_changes, engine_of, engine_settings, load_model
+from distilbert.training.starting import (
+    check_evaluation,
+    check_smoothing,
+    dropout_changes,
+    engine_of,
+    engine_settings,
+    load_model,
+)
 
 
 def finetune(recipe: FinetuneRecipe, reports: Sequence[Report] = ()) -> Outcome:
@@ -43,7 +50,10 @@ def finetune(recipe: FinetuneRecipe, reports: Sequence[Report] = ()) -> Outcome:
     task = tasks.find(recipe.task)(recipe, tokenizer, open_checkpoint(source).config)
     check_evaluation(recipe, recipe.validation_file or None)
     files = task.splits()
-    identity = {**recipe.identity(), **{f"content of {name} data": contents(paths) for name, paths in files.items()}}
+    identity = {
+        **recipe.identity(world.size),
+        **{f"content of {name} data": contents(paths) for name, paths in files.items()},
+    }
     if world.is_first:
         check_output(recipe, identity, source)
     train, validation = task.read(files["train"], recipe.max_train_samples, True), None
@@ -52,6 +62,7 @@ def finetune(recipe: FinetuneRecipe, reports: Sequence[Report] = ()) -> Outcome:
     changes = {**task.config_changes(), **dropout_changes(recipe)}
     with engine_class.loading(recipe.bf16):
         model = load_model(backend, source, task.model_task, recipe.seed, changes)
+    check_smoothing(recipe, model)
     objectives = importlib.import_module(f"distilbert.{backend}.objectives")
     objective = objectives.TaskObjective(model.config, model.task, recipe.label_smoothing_factor)
     engine = engine_class(model, objective, engine_settings(recipe, model, world))

@@ -69,6 +69,7 @@ class Training:
 
     def resume(self) -> None:
         """Go on from the newest checkpoint, if there is one; InputError if it is of another training."""
+        self._agreed([0.0])  # the first process has made the folder ready
         found = self.checkpoints.latest()
         if found is not None:
             state, self.progress = found
@@ -78,19 +79,21 @@ class Training:
                 raise FileError(f"{path}: was the best and is gone; begin anew with --overwrite_output_dir")
             self.engine.load_state(state)
             self.step = state.step
+        if self._agreed([self.step]) != [self.step]:
+            raise TrainingError(f"{self.checkpoints.folder}: the processes do not see the same files in it")
 
     def run(self) -> int:
         """Take the steps that are left, up to the last or the one to stop at; how many were taken so far."""
         step = self.step
         end = min(self.total, self.arguments.stop_at_step or self.total)
-        log = _Log(self.arguments.logging_steps, step)
+        log = _Log(self.arguments.logging_steps)
         self._tell("begin", self.plan())
         self._check_metric()
         while step < end and not self._has_stopped_early():
             parts = self.parts(step)
             rate = learning_rate(self.arguments, step, self.total)
             result = self.engine.step(self._own(parts), rate, step)
-            self._check(result, step)
+            self._check(result)
             step = self.step = step + 1
             self._tell("stepped", step)
             log.add(result, parts)
@@ -129,32 +132,46 @@ class Training:
         world = self.engine.settings.world
         return [share(part, world.rank, world.size, self.engine.rows_multiple) for part in parts]
 
-    def _check(self, result: StepResult, step: int) -> None:
+    def _check(self, result: StepResult) -> None:
         loss = sum(result.terms.values())
         if math.isfinite(loss) and math.isfinite(result.gradient_norm):
             return
         found = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradients' norm is {result.gradient_norm}"
+        raise self._diverged(found)
+
+    def _diverged(self, found: str) -> TrainingError:
         saved = self.checkpoints.steps()
         kept = f"; {self.checkpoints.path(saved[-1])} is from before" if saved else ""
-        raise TrainingError(
-            f"step {step + 1}: {found}, so there is nothing more to learn; "
+        return TrainingError(
+            f"step {self.step + 1}: {found}, so there is nothing more to learn; "
             f"try a lower learning_rate, more warmup_steps or no bf16{kept}"
         )
 
     # Evaluations and checkpoints.
 
     def evaluate(self) -> dict[str, float]:
-        """Metrics of the model as it is; none without data for it."""
+        """Metrics of the model as it is, those of the first process for all of them; none without data."""
         if self.validation is None:
             return {}
         batch, multiple = self.arguments.per_device_eval_batch_size, self.arguments.pad_to_multiple_of
-        return evaluate(self.engine, self.task, self.validation, batch, multiple, self.longest)
+        found = evaluate(self.engine, self.task, self.validation, batch, multiple, self.longest)
+        return dict(zip(found, self._agreed([*found.values()]), strict=True))
+
+    def _agreed(self, values: Sequence[float]) -> list[float]:
+        """The numbers of the first process, bit for bit: what follows from them must be the same in all."""
+        bits = np.asarray(values, np.float64).view(np.int32)
+        return [*map(float, np.ascontiguousarray(self.engine.gathered(bits)[0]).view(np.float64))]
+
+    @property
+    def final_step(self) -> int:
+        """The step whose weights are those to end with: the newest, or the best."""
+        best = self.progress.best_step
+        return best if self.arguments.load_best_model_at_end and best is not None else self.step
 
     def final_weights(self) -> dict[str, Array]:
-        """The weights to end with, in the engine too: the newest, or the best."""
-        best = self.progress.best_step
-        if self.arguments.load_best_model_at_end and best not in (None, self.step):
-            self.engine.load_state(self.checkpoints.load(best)[0])
+        """The weights to end with, in the engine too."""
+        if self.final_step != self.step:
+            self.engine.load_state(self.checkpoints.load(self.final_step)[0])
         return self.engine.state().weights
 
     def _evaluate(self, step: int) -> None:
@@ -188,6 +205,8 @@ class Training:
 
     def _save(self) -> None:
         state = self.engine.state()
+        if not all(np.isfinite(values).all() for values in state.weights.values()):
+            raise self._diverged("the last step has led to weights that are no numbers")
         if self.engine.settings.world.is_first:
             path = self.checkpoints.save(state, self.progress)
             for report in self.reports:
@@ -206,8 +225,7 @@ class Training:
         return found if self.validation is None else {**found, "validation": len(self.validation)}
 
     def _batch_size(self) -> int:
-        arguments, world = self.arguments, self.engine.settings.world
-        return arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * world.size
+        return self.arguments.step_examples(self.engine.settings.world.size)
 
     def _is_due(self, strategy: str, every: int, step: int) -> bool:
         if strategy == "epoch":
@@ -255,21 +273,20 @@ def is_greater_better(arguments: TrainingArguments, name: str) -> bool:
 class _Log:
     """What is said of the steps since the last line: means of the loss, and how fast they were."""
 
-    def __init__(self, every: int, step: int) -> None:
+    def __init__(self, every: int) -> None:
         self.every = every
-        self.since = step
         self._begin()
 
     def _begin(self) -> None:
         self.terms: dict[str, list[float]] = {}
-        self.norms: list[float] = []
+        self.norm = 0.0
         self.tokens = self.examples = 0
         self.started = time.monotonic()
 
     def add(self, result: StepResult, parts: Sequence[Batch]) -> None:
         for name, value in result.terms.items():
             self.terms.setdefault(name, []).append(value)
-        self.norms.append(result.gradient_norm)
+        self.norm = result.gradient_norm
         self.tokens += sum(int(part["attention_mask"].sum()) for part in parts)
         self.examples += sum(len(part["attention_mask"]) for part in parts)
 
@@ -283,7 +300,7 @@ class _Log:
             terms = {"loss": sum(terms.values()), **terms}
         found = {
             **terms,
-            "grad_norm": self.norms[-1],
+            "grad_norm": self.norm,
             "examples_per_second": self.examples / seconds,
             "tokens_per_second": self.tokens / seconds,
         }

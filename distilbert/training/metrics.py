@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How good answers are, by the usual metrics; through scikit-learn and SciPy where these have them.
 
-A correlation or share that is undefined, as where all answers are the same, is 0.
+A correlation or share that is undefined, as where all answers are the same, is 0. Means over classes (macro) are over
+those that occur among labels or answers, as in scikit-learn: one that does not occur can be neither right nor wrong.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def single_label(labels: Array, answers: Array, count: int) -> dict[str, float]:
     sk = _module("sklearn.metrics")
     found = {
         "accuracy": float(np.mean(labels == answers)),
-        "f1_macro": sk.f1_score(labels, answers, labels=range(count), average="macro", zero_division=0),
+        "f1_macro": sk.f1_score(labels, answers, average="macro", zero_division=0),
         "matthews_correlation": _matthews(labels, answers),
     }
     if count == 2:
@@ -55,23 +56,25 @@ def multi_label(labels: Array, answers: Array) -> dict[str, float]:
     """
     sk = _module("sklearn.metrics")
     answers = answers.astype(labels.dtype)
+    occurring = np.flatnonzero((labels + answers).any(0))
+    if not len(occurring):
+        return {"f1_micro": 0.0, "f1_macro": 0.0, "accuracy": 1.0}
     return {
         "f1_micro": float(sk.f1_score(labels, answers, average="micro", zero_division=0)),
-        "f1_macro": float(sk.f1_score(labels, answers, average="macro", zero_division=0)),
+        "f1_macro": float(sk.f1_score(labels, answers, labels=occurring, average="macro", zero_division=0)),
         "accuracy": float(np.mean((labels == answers).all(1))),
     }
 
 
-def token_scores(labels: Array, answers: Array, count: int) -> dict[str, float]:
+def token_scores(labels: Array, answers: Array) -> dict[str, float]:
     """Precision, recall and F1, each the mean over classes, and accuracy of tokens whose labels are no entities.
 
     Args:
         labels: (N,) right classes.
         answers: (N,) classes.
-        count: of classes.
     """
     score = _module("sklearn.metrics").precision_recall_fscore_support
-    found = score(labels, answers, labels=range(count), average="macro", zero_division=0)
+    found = score(labels, answers, average="macro", zero_division=0)
     accuracy = float(np.mean(labels == answers))
     return {**dict(zip(("precision", "recall", "f1"), map(float, found[:3]), strict=True)), "accuracy": accuracy}
 
@@ -98,7 +101,7 @@ def regression(labels: Array, answers: Array) -> dict[str, float]:
 
 
 def answers(found: Sequence[str], right: Sequence[Sequence[str]]) -> dict[str, float]:
-    """SQuAD's exact match and F1 in percent; apart for questions with and without an answer where there are both kinds.
+    """SQuAD 2.0's exact match and F1 in percent; apart for questions with and without an answer where some have none.
 
     Args:
         found: an answer to each question, empty for none.
@@ -118,11 +121,10 @@ def answers(found: Sequence[str], right: Sequence[Sequence[str]]) -> dict[str, f
 
 
 def _answer_scores(found: str, right: Sequence[str]) -> tuple[float, float]:
-    """Exact match and F1 of one answer."""
-    if not right:
-        is_empty = float(not squad.normalize(found))
-        return is_empty, is_empty
-    return max(squad.exact_match(found, text) for text in right), max(squad.f1(found, text) for text in right)
+    """Exact match and F1 of one answer; a right answer of which nothing is left once normalised is none."""
+    texts = [text for text in right if squad.normalize(text)] or [""]
+    exact = max(squad.exact_match(found, text) for text in texts)
+    return exact, max(exact, *(squad.f1(found, text) for text in texts))  # F1 has no words to count in ""
 
 
 def _module(name: str) -> Any:

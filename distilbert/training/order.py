@@ -6,9 +6,8 @@ The data is seen once per epoch, in a new order each time; the last step of an e
 
 from __future__ import annotations
 
-import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +32,7 @@ class Order:
     batch: int
     seed: int
     by_length: bool
+    _epochs: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -50,8 +50,13 @@ class Order:
         epoch, place = divmod(step, self.steps_per_epoch)
         return self._epoch(epoch)[place * self.batch : (place + 1) * self.batch]
 
-    @functools.lru_cache(maxsize=2)  # noqa: B019  # as long as the order itself
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
+        if epoch not in self._epochs:
+            self._epochs.clear()
+            self._epochs[epoch] = self._ordered(epoch)
+        return self._epochs[epoch]
+
+    def _ordered(self, epoch: int) -> NDArray[np.int64]:
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.lengths))
         return self._sorted(order, random) if self.by_length else order
@@ -64,6 +69,3 @@ class Order:
         full = len(ordered) // self.batch
         steps = ordered[: full * self.batch].reshape(full, self.batch)
         return np.concatenate([random.permutation(steps).reshape(-1), ordered[full * self.batch :]])
-
-    def __hash__(self) -> int:
-        return id(self)

@@ -3,29 +3,40 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distilbert.errors import DistilBertError, FileError, InputError
+from distilbert.errors import DistilBertError, FileError, InputError, TrainingError
 from distilbert.files import file_digest, write_json
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.checkpoints import check_latest, saved_steps
+from distilbert.training.distillation.shards import remove_shards
 from distilbert.training.engine import World
 from distilbert.training.loop import Training
 from distilbert.training.recipe_file import RECIPE_NAME, write_recipe
 from distilbert.training.reports import Report
-from distilbert.training.reports.documents import write_documents
+from distilbert.training.reports.curves import CURVES_NAME
+from distilbert.training.reports.documents import CARD_NAME, write_documents
 from distilbert.training.reports.gathering import run_facts
+from distilbert.training.reports.parity import CERTIFICATE_NAME
 from distilbert.training.reports.tensorboard import TensorBoardReport
 
 CURVES = "runs"
 RESULTS = "all_results.json"
+CORPUS, ANSWERS = (
+    "corpus",
+    "teacher",
+)  # of a distillation: shards of token ids for each tokenizer, and a teacher's answers
+LATE = 60.0  # seconds after which a recipe that lies there is taken for the one of this start
+LOST = 600.0  # seconds after which the first process is taken to be gone
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,10 @@ def check_output(recipe: TrainingArguments, identity: dict[str, Any], model: Pat
             raise InputError(f"{folder}: holds the model to start from; choose another output folder")
         if recipe.overwrite_output_dir:
             pass
-        elif saved_steps(folder) or (folder / RECIPE_NAME).exists():
+        elif saved_steps(folder):
             check_latest(folder, identity)
+        elif (folder / RECIPE_NAME).exists() and not (folder / RESULTS).exists():
+            pass  # a training that was stopped before its first checkpoint
         elif folder.exists() and any(folder.iterdir()):
             raise InputError(
                 f"{folder}: is not empty and holds no training to go on with; "
@@ -91,14 +104,48 @@ def prepare_output(recipe: TrainingArguments, world: World, identity: dict[str, 
     folder = Path(recipe.output_dir)
     if not world.is_first:
         return
-    check_output(recipe, identity or recipe.identity())
+    check_output(recipe, identity or recipe.identity(world.size))
     with _unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if recipe.overwrite_output_dir:
             _remove_training(folder)
         for unfinished in folder.glob(".checkpoint-*.partial"):  # of a training that was killed while it wrote
             shutil.rmtree(unfinished, ignore_errors=True)
-        write_recipe(recipe, folder / RECIPE_NAME)
+        again = dataclasses.replace(recipe, overwrite_output_dir=False)  # this recipe is there to be gone on with
+        write_recipe(again, folder / RECIPE_NAME)
+
+
+def recipe_stamp(recipe: TrainingArguments) -> tuple[int, int] | None:
+    """What changes whenever `prepare_output` writes the recipe; None where there is none."""
+    try:
+        found = (Path(recipe.output_dir) / RECIPE_NAME).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def await_output(recipe: TrainingArguments, world: World, before: tuple[int, int] | None) -> None:
+    """Wait until the first process has prepared the output folder; until then the others must not write there.
+
+    Args:
+        recipe: names the folder.
+        world: which process this is.
+        before: the `recipe_stamp` before the processes met.
+
+    Raises:
+        TrainingError: the first process does not prepare it, or in a folder that this one cannot see.
+    """
+    began = time.monotonic()
+    while not world.is_first and (stamp := recipe_stamp(recipe)) == before:
+        waited = time.monotonic() - began
+        if stamp is not None and waited > LATE:  # the processes had met before: it was written before it was looked at
+            return
+        if waited > LOST:
+            raise TrainingError(
+                f"{recipe.output_dir}: the first process has written no {RECIPE_NAME} there; see what it says, and "
+                "choose an output folder that all processes share"
+            )
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -166,7 +213,7 @@ def _finish(training: Training, base_model: str, files: Mapping[str, Sequence[Pa
     if not training.engine.settings.world.is_first:
         return metrics
     training.checkpoints.write_model(folder, weights)
-    write_json(folder / RESULTS, {"step": training.step, **metrics})
+    write_json(folder / RESULTS, {"step": training.final_step, **metrics})
     facts = run_facts(
         training.arguments,
         training.plan(),
@@ -188,3 +235,8 @@ def _remove_training(folder: Path) -> None:
     for step in saved_steps(folder):
         shutil.rmtree(folder / f"checkpoint-{step}")
     shutil.rmtree(folder / CURVES, ignore_errors=True)
+    documents = [folder / name for name in (RESULTS, CARD_NAME, CURVES_NAME, CERTIFICATE_NAME)]
+    for path in (*documents, *folder.glob("model*.safetensors*")):
+        path.unlink(missing_ok=True)
+    for made in (*(folder / CORPUS).glob("*-*"), folder / ANSWERS):
+        remove_shards(made)

@@ -38,7 +38,8 @@ def length_parts(rows: NDArray[np.int64], lengths: NDArray[np.int64], unit: int)
 
 def _best_cuts(lengths: NDArray[np.int64], unit: int) -> Sequence[int]:
     """Where to cut texts (longest first) so that padded tokens plus the cost of parts are least."""
-    places = [*range(0, len(lengths), unit), len(lengths)]
+    shorter = np.flatnonzero(np.diff(lengths)) + 1  # only where texts become shorter is anything saved
+    places = sorted({0, *(-(-shorter // unit) * unit).clip(max=len(lengths)).tolist(), len(lengths)})
     best: list[dict[int, tuple[float, list[int]]]] = [{0: (0.0, [0])}]
     for _ in range(MOST_PARTS):
         found: dict[int, tuple[float, list[int]]] = {}

@@ -24,7 +24,11 @@ def engine_of(backend: str, wanted_by: str) -> type[Engine]:
 
 
 def engine_settings(arguments: TrainingArguments, model: Any, world: World) -> EngineSettings:
-    """What an engine is told of a recipe."""
+    """What an engine is told of a recipe; InputError for what the framework or the model does not have."""
+    if arguments.fsdp and model.backend == "tf":
+        raise InputError(
+            "fsdp: TensorFlow copies weights and optimizer to all processes; leave it out, or take pt or flax"
+        )
     return EngineSettings(
         plans=tensor_plans(arguments, model.config, model.task),
         beta1=arguments.adam_beta1,
@@ -48,6 +52,15 @@ def check_evaluation(arguments: TrainingArguments, validation: Any) -> None:
     wanted += ["early_stopping_patience"] if patient else []
     if wanted:
         raise InputError(f"{' and '.join(wanted)}: name data to evaluate on (--eval)")
+
+
+def check_smoothing(arguments: TrainingArguments, model: Any) -> None:
+    """Raise InputError for label smoothing where labels are no classes."""
+    problem = model.config.problem_type
+    has_values = model.task == "sequence-classification" and problem not in (None, "single_label_classification")
+    if arguments.label_smoothing_factor and (has_values or model.task == "question-answering"):
+        what = problem if has_values else model.task
+        raise InputError(f"label_smoothing_factor: expected 0 for {what}; only labels that are classes are smoothed")
 
 
 def dropout_changes(arguments: TrainingArguments) -> dict[str, float]:

@@ -2,8 +2,9 @@
 """A search for the best values of a recipe: trials, each a training of its own, and a table of what came of them.
 
 The folder of a search holds `trial-NNN/`, each as `finetune` leaves it, `trials.jsonl` with a line for each trial that
-has ended, and `best`, which is the best of them. A search that is killed goes on: trials in the table are not repeated,
-and one that was under way goes on from its newest checkpoint. How trials run is in `trials_on_ray.py`.
+has ended, `data.json`, which says what the data files held, and `best`, the best trial. A search that is killed goes
+on: trials in the table are not repeated, and one that was under way goes on from its newest checkpoint. How trials run
+is in `trials_on_ray.py`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from distilbert.errors import InputError, TrainingError
-from distilbert.files import parse_json, read_text, write_text
+from distilbert.files import parse_json, read_json, read_text, write_json, write_text
+from distilbert.training import tasks
 from distilbert.training.checkpoints import saved_steps
+from distilbert.training.data import find_files
+from distilbert.training.output import contents
 from distilbert.training.recipe_file import RECIPE_NAME, read_recipe
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.search_space import draw, parse_search
 
 TABLE = "trials.jsonl"
+DATA = "data.json"
 BEST = "best"
 FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
 _PREFIX = "trial-"
@@ -102,7 +107,9 @@ def tune(
         The results, the best first.
 
     Raises:
-        InputError: lists all that is wrong with the expressions, values or output folder.
+        InputError: lists all that is wrong with the expressions, values or output folder, or says that the data is not
+            that of the trials before.
+        FileError: there is no such data.
         TrainingError: no trial came to its end.
         BackendError: Ray or the framework is not installed; besides, what trainings raise for their data.
     """
@@ -114,7 +121,7 @@ def tune(
         raise InputError("stop_at_step: trials of a search run to their end")
     trials = make_trials(recipe, draw(parse_search(search), num_samples, recipe.seed))
     folder = Path(recipe.output_dir)
-    results = prepare_search(folder, trials, recipe.overwrite_output_dir)
+    results = prepare_search(folder, trials, data_contents(recipe), recipe.overwrite_output_dir)
     if results:
         tell(f"{folder}: {len(results)} of {len(trials)} trials were done before")
 
@@ -142,8 +149,23 @@ def make_trials(recipe: FinetuneRecipe, values: Sequence[Mapping[str, Any]]) -> 
     return trials
 
 
-def prepare_search(folder: Path, trials: Sequence[Trial], overwrite: bool) -> dict[int, TrialResult]:
+def data_contents(recipe: FinetuneRecipe) -> dict[str, list[str]]:
+    """What the files of each split hold, shortened; FileError lists what is wrong with their names."""
+    formats = tasks.find(recipe.task).formats
+    names = {"train": recipe.train_file, "validation": recipe.validation_file}
+    return {split: contents(find_files(given, recipe.input_format, formats)) for split, given in names.items()}
+
+
+def prepare_search(
+    folder: Path, trials: Sequence[Trial], data: dict[str, list[str]], overwrite: bool
+) -> dict[int, TrialResult]:
     """Make the folder; what trials that need no more work have come to.
+
+    Args:
+        folder: of the search.
+        trials: all of them.
+        data: as of `data_contents`.
+        overwrite: forget the search that is there.
 
     Raises:
         InputError: the folder holds something else, or another search.
@@ -152,6 +174,7 @@ def prepare_search(folder: Path, trials: Sequence[Trial], overwrite: bool) -> di
         raise InputError(f"{folder}: is no folder; choose another output")
     if overwrite and (folder / TABLE).exists():
         write_text(folder / TABLE, "")
+        (folder / DATA).unlink(missing_ok=True)
         for old in folder.glob(f"{_PREFIX}[0-9][0-9][0-9]*"):
             shutil.rmtree(old)
     others = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
@@ -161,8 +184,11 @@ def prepare_search(folder: Path, trials: Sequence[Trial], overwrite: bool) -> di
     (folder / TABLE).touch()
     for trial in trials:
         _check_same(trial)
+    _check_data(folder / DATA, data)
+    kept = read_table(folder / TABLE)
+    _write_table(folder, kept)  # without the line that a kill cut off, after which none could be added
     numbers = {trial.number for trial in trials}
-    results = {result.trial: result for result in read_table(folder / TABLE)}
+    results = {result.trial: result for result in kept}
     return {number: found for number, found in results.items() if number in numbers and found.status != FAILED}
 
 
@@ -182,7 +208,7 @@ def finish_search(folder: Path, results: Sequence[TrialResult]) -> list[TrialRes
     if not ranked or ranked[0].status != FINISHED:
         reasons = "".join(f"\n  trial {result.trial}: {result.message}" for result in results if result.message)
         raise TrainingError(f"{folder}: no trial came to its end; the same command tries them again{reasons}")
-    write_text(folder / TABLE, "".join(_line(result) for result in results))
+    _write_table(folder, results)
     for result in results:
         for step in saved_steps(Path(result.output)) if result.status != FAILED else []:
             shutil.rmtree(Path(result.output) / f"checkpoint-{step}")
@@ -200,11 +226,26 @@ def _check_same(trial: Trial) -> None:
     path = Path(trial.recipe.output_dir) / RECIPE_NAME
     if not path.exists():
         return
-    then, now = FinetuneRecipe.from_dict(read_recipe(path)).identity(), trial.recipe.identity()
+    then, now = FinetuneRecipe.from_dict(read_recipe(path)).identity(1), trial.recipe.identity(1)
     problems = [f"{name}: was {then[name]!r}, is {now[name]!r}" for name in now if then[name] != now[name]]
     if problems:
         raise InputError(
             f"{path.parent} is of another search: {'; '.join(problems)}\n"
+            "choose another output folder, or begin anew with --overwrite_output_dir"
+        )
+
+
+def _check_data(path: Path, data: dict[str, list[str]]) -> None:
+    """Raise InputError if trials before had other data; note what there is where there were none."""
+    if not path.exists():
+        write_json(path, data)
+        return
+    then = read_json(path)
+    changed = [split for split, found in data.items() if then.get(split) != found]
+    if changed:
+        raise InputError(
+            f"{path.parent}: the {' and the '.join(changed)} data has changed since this search began, and trials with "
+            "other data cannot be compared\n"
             "choose another output folder, or begin anew with --overwrite_output_dir"
         )
 
@@ -222,5 +263,10 @@ def _point(link: Path, target: str) -> None:
         shutil.copytree(link.parent / target, link)
 
 
+def _write_table(folder: Path, results: Sequence[TrialResult]) -> None:
+    write_text(folder / TABLE, "".join(map(_line, results)))
+
+
 def _line(result: TrialResult) -> str:
-    return json.dumps(dataclasses.asdict(result), ensure_ascii=False) + "\n"
+    """Of ASCII, so that it can be read up to wherever a kill cuts it off."""
+    return json.dumps(dataclasses.asdict(result)) + "\n"

@@ -2,8 +2,8 @@
 """Files of CoNLL: a word and its tag in each line, a blank line after each sentence.
 
 Words and tags are apart by tabs, or in lines without a tab by spaces. The word is the first entry of a line and the tag
-the last; what is between (parts of speech in CoNLL-2003) is not read. All lines have equally many entries,
-or a tag may be missing. Lines that begin with -DOCSTART- end a sentence.
+the last; what is between (parts of speech in CoNLL-2003) is not read. A line with more or fewer entries than
+the first is an error, as its tag may be what it lacks. Lines that begin with -DOCSTART- end a sentence.
 """
 
 from __future__ import annotations

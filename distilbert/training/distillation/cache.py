@@ -96,17 +96,18 @@ class TeacherCache:
     def build(self, teacher: Teacher, collate: Collate, batch_size: int, progress: Progress = lambda *_: None) -> None:
         """Ask the teacher what is not yet known."""
         ranges = len(self.bounds) - 1
-        for number in range(len(self.shards.entries), ranges * self.settings.masks):
-            masking, place = divmod(number, ranges)
-            rows = np.arange(self.bounds[place], self.bounds[place + 1])
-            kept = [self._asked(teacher, collate, part, masking) for part in _parts(rows, batch_size)]
-            arrays = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
-            for name in ("answers", "tokens"):  # how many of each example; they are stored as starts
-                arrays[name] = np.concatenate([[0], np.cumsum(arrays[name], dtype=np.int64)])
-            self.shards.add(arrays, {"examples": len(rows)})
-            progress(number + 1, ranges * self.settings.masks)
-        if not self.shards.is_complete:
-            self.shards.complete({})
+        with self.shards.alone():
+            for number in range(len(self.shards.entries), ranges * self.settings.masks):
+                masking, place = divmod(number, ranges)
+                rows = np.arange(self.bounds[place], self.bounds[place + 1])
+                kept = [self._asked(teacher, collate, part, masking) for part in _parts(rows, batch_size)]
+                arrays = {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
+                for name in ("answers", "tokens"):  # how many of each example; they are stored as starts
+                    arrays[name] = np.concatenate([[0], np.cumsum(arrays[name], dtype=np.int64)])
+                self.shards.add(arrays, {"examples": len(rows)})
+                progress(number + 1, ranges * self.settings.masks)
+            if not self.shards.is_complete:
+                self.shards.complete({})
 
     def batch(
         self, rows: NDArray[np.int64], length: int, places: int, masking: int, temperature: float
@@ -192,11 +193,22 @@ def cached_labels(
         block: texts asked about before they are written.
     """
     shards = Shards(folder, {**identity, "block": block, "corpus": examples.shards.identity})
-    starts = range(0, len(examples), block)
-    for start in starts[len(shards.entries) :]:
+    if not shards.is_complete:
+        with shards.alone():
+            _ask(shards, examples, answer, block)
+    return np.concatenate([shards.load(number, "logits", mapped=False) for number in range(len(shards.entries))])
+
+
+def _ask(
+    shards: Shards,
+    examples: CorpusExamples,
+    answer: Callable[[Sequence[NDArray[np.int32]]], Iterator[Array]],
+    block: int,
+) -> None:
+    """Ask a teacher of a task about the texts that are left."""
+    for start in range(0, len(examples), block)[len(shards.entries) :]:
         rows = range(start, min(start + block, len(examples)))
         logits = np.stack([np.asarray(found, np.float32) for found in answer([examples[row] for row in rows])])
         shards.add({"logits": logits}, {"examples": len(rows)})
     if not shards.is_complete:
         shards.complete({})
-    return np.concatenate([shards.load(number, "logits", mapped=False) for number in range(len(shards.entries))])

@@ -27,7 +27,8 @@ from distilbert.files import file_digest
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.data import Place
 from distilbert.training.distillation.shards import Shards
-from distilbert.training.distillation.texts import FIELDS, Text, read_texts
+from distilbert.training.distillation.texts import Text, read_texts
+from distilbert.training.tasks.labels import label_name, shown
 
 SPECIAL = 2  # [CLS] and [SEP] of each example
 NO_LABEL = -1
@@ -45,7 +46,7 @@ class CorpusSettings:
     Attributes:
         way: runs, lines or texts.
         max_seq_length: tokens of an example, [CLS] and [SEP] included.
-        columns: names of the columns for `text` and `label` in tables.
+        columns: names of the columns for `text` and perhaps `label` in tables, as `read_texts` has them.
         format: of the files; by the suffix when None.
         limit: how many texts at most.
         classes: number of each label; empty where labels do not matter.
@@ -53,7 +54,7 @@ class CorpusSettings:
 
     way: str = "runs"
     max_seq_length: int = 128
-    columns: Mapping[str, str] = field(default_factory=lambda: {name: name for name in FIELDS})
+    columns: Mapping[str, str] = field(default_factory=lambda: {"text": "text"})
     format: str | None = None
     limit: int | None = None
     classes: Mapping[str, int] = field(default_factory=dict)
@@ -76,7 +77,9 @@ def build_corpus(
     """
     shards = Shards(folder, _identity(files, tokenizer, settings))
     if not shards.is_complete:
-        _Builder(shards, files, tokenizer, settings, shard_tokens, progress).run()
+        with shards.alone():
+            if not shards.is_complete:  # another process may have done it meanwhile
+                _Builder(shards, files, tokenizer, settings, shard_tokens, progress).run()
     if not shards.facts or not shards.facts["examples"]:
         raise InputError(f"{', '.join(map(str, files[:5]))}: no text to learn from")
     return shards
@@ -110,7 +113,7 @@ class _Builder:
     def run(self) -> None:
         for number in range(self.place[0], len(self.files)):
             start = self.place[1] if number == self.place[0] else 0
-            rows = read_texts(self.files[number], dict(self.settings.columns), self.settings.format, start)
+            rows = read_texts(self.files[number], self.settings.columns, self.settings.format, start)
             for group in _groups(rows):
                 self._take(self.files[number], group)
                 self.progress(self.files[number], self.tokens)
@@ -204,16 +207,19 @@ def _starts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _class(path: Path, text: Text, classes: Mapping[str, int]) -> int:
-    """The class of a text, by the name or the number of its label."""
+    """The class of a text, by the name or the number of its label, read as in fine-tuning."""
     label = text.label
-    if not classes or label is None or label == "":
+    if not classes or label is None or (isinstance(label, str) and not label.strip()):
         return NO_LABEL
-    if str(label) in classes:
-        return classes[str(label)]
-    if not isinstance(label, bool) and str(label).isdecimal() and int(label) in classes.values():
-        return int(label)
-    known = ", ".join(list(classes)[:20])
-    raise InputError(f"{Place(path, text.number)}: label: expected one of {known}; found {label!r:.80}")
+    try:
+        name = label_name(label)
+    except InputError as error:
+        raise InputError(f"{Place(path, text.number)}: {error}") from None
+    if name in classes:
+        return classes[name]
+    if name.isdecimal() and int(name) in classes.values():
+        return int(name)
+    raise InputError(f"{Place(path, text.number)}: label: expected one of {shown(list(classes))}; found {label!r:.80}")
 
 
 def _identity(files: Sequence[Path], tokenizer: DistilBertTokenizer, settings: CorpusSettings) -> dict[str, Any]:

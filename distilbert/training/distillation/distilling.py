@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from distilbert import backend as backends
@@ -26,11 +25,17 @@ from distilbert.training.distillation.student import Model, Prepared, prepare
 from distilbert.training.distillation.texts import find_texts
 from distilbert.training.engine import Engine
 from distilbert.training.loop import Training
-from distilbert.training.output import Outcome, complete, data_reports, prepare_output
+from distilbert.training.output import (
+    ANSWERS,
+    Outcome,
+    await_output,
+    complete,
+    data_reports,
+    prepare_output,
+    recipe_stamp,
+)
 from distilbert.training.reports import Report
 from distilbert.training.starting import check_evaluation, engine_of, engine_settings
-
-ANSWERS = "teacher"  # folder in the output
 
 
 def distill(recipe: DistillRecipe, reports: Sequence[Report] = ()) -> Outcome:
@@ -47,23 +52,24 @@ def distill(recipe: DistillRecipe, reports: Sequence[Report] = ()) -> Outcome:
     """
     backend = backends.choose(recipe.backend)
     engine_class = engine_of(backend, "distill")
+    stamp = recipe_stamp(recipe)
     world = engine_class.join()
     check_evaluation(recipe, recipe.validation_file or None)
     prepare_output(recipe, world)
-    with _one_at_a_time(recipe):
-        prepared = prepare(recipe, count_pieces(recipe) if recipe.vocab_size else None)
-        classes = prepared.teacher.config.id2label if recipe.task else None
-        train = read_examples(recipe, "train", prepared.tokenizer, classes)
-        validation = None
-        if recipe.validation_file:
-            validation = read_examples(recipe, "validation", prepared.tokenizer, classes)
-        with engine_class.loading(recipe.bf16):
-            task, objective = (_of_task if recipe.task else _of_text)(recipe, backend, prepared, train)
-            student = _model(backend, prepared.student)
+    await_output(recipe, world, stamp)
+    prepared = prepare(recipe, count_pieces(recipe) if recipe.vocab_size else None)
+    classes = prepared.teacher.config.id2label if recipe.task else None
+    train = read_examples(recipe, "train", prepared.tokenizer, classes)
+    validation = None
+    if recipe.validation_file:
+        validation = read_examples(recipe, "validation", prepared.tokenizer, classes)
+    with engine_class.loading(recipe.bf16):
+        task, objective = (_of_task if recipe.task else _of_text)(recipe, backend, prepared, train)
+        student = _model(backend, prepared.student)
     engine: Engine = engine_class(student, objective, engine_settings(recipe, student, world))
     checkpoints = Checkpoints(
         Path(recipe.output_dir),
-        recipe.identity(),
+        recipe.identity(world.size),
         student.config,
         student.task,
         prepared.tokenizer,
@@ -84,19 +90,27 @@ def _of_text(
     module, settings = importlib.import_module(f"distilbert.{backend}.distillation"), loss_settings(recipe)
     task = Distillation(recipe, prepared.tokenizer, train.counts)
     cache = open_cache(recipe, prepared, train, task)
-    if cache is not None and cache.shards.is_complete:
-        return _with_cache(task, cache), module.DistillationObjective(settings, None)
-    asked = bool(recipe.alpha_ce or recipe.alpha_cos)
-    model = _model(backend, _as_asked(prepared.teacher, recipe)) if asked else None
-    teacher = None if model is None else module.Teacher(model, settings, prepared.coordinates)
-    if cache is None or teacher is None:
-        return task, module.DistillationObjective(settings, teacher)
-    cache.build(
-        teacher.ask,
-        lambda rows, length, masking: task.collate_for_cache(train, rows, length, masking),
-        recipe.per_device_eval_batch_size,
-    )
-    return _with_cache(task, cache), module.DistillationObjective(settings, None)
+
+    def teacher() -> Any:
+        model = _model(backend, _as_asked(prepared.teacher, recipe))
+        return module.Teacher(model, settings, prepared.coordinates)
+
+    if cache is None:
+        is_asked = bool(recipe.alpha_ce or recipe.alpha_cos)
+        return task, module.DistillationObjective(settings, teacher() if is_asked else None)
+    if not cache.shards.is_complete:
+        _fill(cache, teacher, task, train, recipe.per_device_eval_batch_size)
+    task.cache = cache
+    return task, module.DistillationObjective(settings, None)
+
+
+def _fill(
+    cache: TeacherCache, teacher: Callable[[], Any], task: Distillation, train: CorpusExamples, batch_size: int
+) -> None:
+    """Ask the teacher, if no other process has meanwhile."""
+    with cache.shards.alone():
+        if not cache.shards.is_complete:
+            cache.build(teacher().ask, functools.partial(task.collate_for_cache, train), batch_size)
 
 
 def _of_task(
@@ -104,7 +118,9 @@ def _of_task(
 ) -> tuple[TaskDistillation, Any]:
     """A task: how batches are made, and the loss. The teacher answers before the first step, once."""
     module = importlib.import_module(f"distilbert.{backend}.distillation")
-    logits = _teacher_logits(recipe, backend, prepared)
+    logits = np.zeros((len(train), prepared.teacher.config.num_labels), np.float32)  # which count for nothing
+    if recipe.alpha_ce:
+        logits = _teacher_logits(recipe, backend, prepared)
     return TaskDistillation(recipe, logits), module.TaskDistillationObjective(loss_settings(recipe))
 
 
@@ -112,10 +128,13 @@ def _teacher_logits(recipe: DistillRecipe, backend: str, prepared: Prepared) -> 
     """(N, L) the teacher's answers to all texts, in its own tokens."""
     texts = read_examples(recipe, "train", prepared.teacher_tokenizer, prepared.teacher.config.id2label)
     folder = Path(recipe.teacher_cache or Path(recipe.output_dir) / ANSWERS)
-    fast = _model(backend, prepared.teacher).for_inference()
+
+    @functools.cache
+    def fast() -> Any:
+        return _model(backend, prepared.teacher).for_inference()
 
     def answer(sequences: Sequence[NDArray[np.int32]]) -> Iterator[NDArray[np.float32]]:
-        return (found.logits for found in fast.run(sequence.tolist() for sequence in sequences))
+        return (found.logits for found in fast().run(sequence.tolist() for sequence in sequences))
 
     return cached_labels(folder, texts, answer, {"teacher": model_digest(prepared.teacher)})
 
@@ -135,17 +154,3 @@ def _model(backend: str, model: Model) -> Any:
     made = model_class.empty(config, "float32")
     made.load_tensors(model.tensors)
     return made
-
-
-def _with_cache(task: Distillation, cache: TeacherCache) -> Distillation:
-    task.cache = cache
-    return task
-
-
-@contextmanager
-def _one_at_a_time(recipe: DistillRecipe) -> Iterator[None]:
-    """Of several processes the first does what is written once, and the others find it done."""
-    folder = Path(recipe.output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".preparing.lock"):
-        yield

@@ -10,6 +10,16 @@ from distilbert.training.settings import setting
 
 TASKS = ("text-classification",)
 WIDTHS = ("projection", "truncation")
+_OF_WORDS = (
+    "alpha_mlm",
+    "alpha_cos",
+    "mlm_probability",
+    "mlm_smoothing",
+    "whole_word_masking",
+    "restrict_ce_to_mask",
+    "line_by_line",
+)
+_OF_CACHE = ("cache_top_k", "cache_masks")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,7 +87,7 @@ class DistillRecipe(TrainingArguments):
         if isinstance(self.layers, str):
             found += _layer_problems(self.layers)
         if not found:
-            found += [*self._student_problems(), *self._loss_problems()]
+            found += [*self._student_problems(), *self._loss_problems(), *self._idle_problems()]
         return found
 
     def _student_problems(self) -> list[str]:
@@ -98,6 +108,21 @@ class DistillRecipe(TrainingArguments):
             found.append("label_smoothing_factor: expected 0; what the teacher says is soft already")
         if not any(used.values()):
             found.append(f"{', '.join(used)}: all are 0, so there is nothing to learn")
+        return found
+
+    def _idle_problems(self) -> list[str]:
+        """What is asked for and would do nothing."""
+        changed = {entry.name for entry in dataclasses.fields(self) if getattr(self, entry.name) != entry.default}
+        reasons: dict[str, str] = {}
+        if self.teacher_cache is None:
+            reasons |= dict.fromkeys(_OF_CACHE, "is for a teacher_cache; name its folder")
+        if self.task is not None:
+            reasons |= dict.fromkeys((*_OF_WORDS, *_OF_CACHE), "is for masked language modelling, and a task has none")
+        if not changed & {"dim", "n_heads", "hidden_dim"}:
+            reasons["width"] = "is for a narrower student; name its dim, n_heads or hidden_dim"
+        found = [f"{name}: {reason}" for name, reason in reasons.items() if name in changed]
+        if self.task is None and any(entry.startswith("label=") for entry in self.column):
+            found.append("column: label=NAME is for a task; masked language modelling has no labels")
         return found
 
 

@@ -125,7 +125,7 @@ def triple_loss(
 
     Args:
         settings: of the recipe.
-        batch: as `batches.DistillationTask` makes it in training.
+        batch: as `batches.Distillation` makes it in training.
         student: `logits`, (B, T, V), or (B, P, V) at `places` where these suffice (`settings.at_masks`); and `hidden`
             (B, T, d), its last hidden states.
         teacher: the same of the teacher, `hidden` (B, T, D); empty where the batch has its answers from a cache.

@@ -2,16 +2,19 @@
 """Long arrays on disk in shards, written so that a kill at any moment costs one shard and never leaves half of one.
 
 A folder holds `manifest.json` (what its content was made from, which shards there are, whether these are all) and the
-shards' arrays as .npy files, which are mapped into memory when read. What the arrays mean is not known here.
+shards' arrays as .npy files, which are mapped into memory when read. The manifest is there before any array. Of several
+processes one writes at a time (`Shards.alone`). What the arrays mean is not known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from distilbert.errors import FileError, InputError, describe
@@ -19,6 +22,7 @@ from distilbert.files import read_json, write_json
 from distilbert.tables.streams import whole_file
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"
 MANIFEST_LIMIT = 1 << 30  # bytes; a line for each shard
 _VERSION = 1
 
@@ -46,20 +50,37 @@ class Shards:
         self.identity = identity
         self.entries: list[dict[str, Any]] = []
         self.facts: dict[str, Any] | None = None
-        manifest = folder / MANIFEST
-        if manifest.exists():
-            self._take(manifest, read_json(manifest, MANIFEST_LIMIT))
-        elif folder.exists() and (not folder.is_dir() or any(folder.glob("*.npy"))):
-            raise FileError(f"{folder}: is in the way; expected a new folder, or one with a {MANIFEST}")
+        self._lock = FileLock(folder / LOCK)
+        self._read()
 
     @property
     def is_complete(self) -> bool:
         """Whether these are all shards."""
         return self.facts is not None
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes from writing here; what they wrote before is then known. May be entered again inside.
+
+        Raises:
+            FileError: the folder cannot be written to.
+        """
+        self._make_folder()
+        try:
+            self._lock.acquire()
+        except OSError as error:
+            raise FileError(f"{self.folder}: cannot be written ({error.strerror or error})") from None
+        try:
+            self._read()
+            yield
+        finally:
+            self._lock.release()
+
     def add(self, arrays: Mapping[str, Array], entry: dict[str, Any]) -> None:
         """Write the next shard; it counts once its entry is in the manifest."""
         self._make_folder()
+        if not (self.folder / MANIFEST).exists():
+            self._write()  # says whose arrays these are, should this be killed before their entry is there
         number = len(self.entries)
         for name, values in arrays.items():
             with whole_file(self.path(number, name)) as temporary, open(temporary, "wb") as stream:
@@ -86,6 +107,13 @@ class Shards:
             raise FileError(f"{path}: cannot be read ({error}); remove {self.folder} to have it made anew") from None
         return values
 
+    def _read(self) -> None:
+        manifest = self.folder / MANIFEST
+        if manifest.exists():
+            self._take(manifest, read_json(manifest, MANIFEST_LIMIT))
+        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.glob("*.npy"))):
+            raise FileError(f"{self.folder}: is in the way; expected a new folder, or one with a {MANIFEST}")
+
     def _take(self, path: Path, document: dict[str, Any]) -> None:
         if document.get("version") != _VERSION:
             raise FileError(f"{path}: expected version {_VERSION}, found {document.get('version')!r}")
@@ -109,6 +137,17 @@ class Shards:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"{self.folder}: cannot be made ({error.strerror or error})") from None
+
+
+def remove_shards(folder: Path) -> None:
+    """Remove the shards in a folder, and the folder if nothing else is in it; one that holds none is left alone."""
+    manifest = folder / MANIFEST
+    if not manifest.is_file() or not {"version", "identity", "shards"} <= read_json(manifest, MANIFEST_LIMIT).keys():
+        return
+    for path in (*folder.glob("shard-*.npy"), folder / LOCK, manifest):
+        path.unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def padded_rows(values: Array, starts: Array, rows: NDArray[np.int64], width: int, filler: Any) -> Array:

@@ -23,12 +23,13 @@ from distilbert.errors import InputError
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.distillation.batches import Distillation
 from distilbert.training.distillation.cache import SHARD_TOKENS, CacheSettings, TeacherCache, model_digest
-from distilbert.training.distillation.corpus import CorpusSettings, Progress, build_corpus, tokenizer_digest
+from distilbert.training.distillation.corpus import NO_LABEL, CorpusSettings, Progress, build_corpus, tokenizer_digest
 from distilbert.training.distillation.examples import CorpusExamples
 from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.distillation.reference import LossSettings
 from distilbert.training.distillation.student import Prepared
 from distilbert.training.distillation.texts import find_texts, text_columns
+from distilbert.training.output import CORPUS
 
 
 def loss_settings(recipe: DistillRecipe) -> LossSettings:
@@ -73,9 +74,13 @@ def read_examples(
         classes={name: number for number, name in (classes or {}).items()},
     )
     files = find_texts(recipe.corpus if training else recipe.validation_file, recipe.input_format)
-    home = Path(recipe.corpus_folder or Path(recipe.output_dir) / "corpus")
+    home = Path(recipe.corpus_folder or Path(recipe.output_dir) / CORPUS)
     folder = home / f"{part}-{tokenizer_digest(tokenizer)[:12]}"
-    return CorpusExamples(build_corpus(folder, files, tokenizer, settings, progress=progress), tokenizer)
+    found = CorpusExamples(build_corpus(folder, files, tokenizer, settings, progress=progress), tokenizer)
+    if found.labels is not None and (recipe.alpha_label or not training) and (found.labels == NO_LABEL).all():
+        wanted = "alpha_label above 0 learns from labels" if training else "evaluation compares with labels"
+        raise InputError(f"{files[0]}: {wanted}, and there are none; name their column, as in --column label=NAME")
+    return found
 
 
 def open_cache(

@@ -24,6 +24,7 @@ from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.distillation.vocabulary import kept_pieces, smaller_tokenizer, with_vocabulary
 from distilbert.training.distillation.width import Tensors, narrowing
+from distilbert.training.tasks.labels import SINGLE
 
 _RATES = ("dropout", "attention_dropout", "qa_dropout", "seq_classif_dropout")
 
@@ -87,6 +88,8 @@ def prepare(recipe: DistillRecipe, counts: NDArray[np.int64] | None = None) -> P
     """
     task = spec.find_task(recipe.task or "masked-lm").name
     teacher, tokenizer = read_model(recipe.teacher_name_or_path, task)
+    if recipe.task is not None:
+        _check_classes(recipe.teacher_name_or_path, teacher.config)
     if recipe.alpha_ce and teacher.absent:
         name = spec.TASKS[task].class_name
         raise InputError(
@@ -108,6 +111,17 @@ def prepare(recipe: DistillRecipe, counts: NDArray[np.int64] | None = None) -> P
     if recipe.task is None:  # token by token, so both have to see the same tokens
         teacher, tokenizer = source, smaller
     return Prepared(smaller, teacher, tokenizer, _ready(student, recipe), coordinates)
+
+
+def _check_classes(name: str, config: DistilBertConfig) -> None:
+    """Raise InputError for a teacher whose answers are no choice of one class."""
+    problems = []
+    if config.problem_type not in (None, SINGLE):
+        problems.append(f"problem_type: expected {SINGLE}, found {config.problem_type}")
+    if config.num_labels < 2:
+        problems.append(f"num_labels: expected at least 2, found {config.num_labels}")
+    if problems:
+        raise InputError(describe(f"{name}: is no teacher that chooses one of several classes", problems))
 
 
 def read_model(name: str, task: str) -> tuple[Model, DistilBertTokenizer]:
@@ -198,6 +212,9 @@ def _with_own_student(recipe: DistillRecipe, teacher: Model, tokenizer: DistilBe
     student, own = read_model(str(recipe.student_name_or_path), teacher.task)
     check = _token_problems if recipe.task is None else _label_problems
     problems = check(recipe, teacher, tokenizer, student, own)
+    if recipe.max_seq_length > student.config.max_position_embeddings:
+        most = student.config.max_position_embeddings
+        problems.append(f"max_seq_length: it takes {most} tokens, found {recipe.max_seq_length}")
     if problems:
         raise InputError(describe(str(recipe.student_name_or_path), problems))
     if recipe.task is not None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ from distilbert.training.data import Place, find_files, format_of, read_columns
 PIECE = 1 << 20  # bytes of a line taken at once; a longer line is cut between words
 TEXT = "text"  # the format of files that are lines and no table
 FIELDS = ("text", "label")
+PAIR = "text_pair"  # the second text of a row, as in fine-tuning
+_NO_PAIRS = f"column {PAIR!r}: pairs of texts are not distilled yet; leave the column out"
 
 
 class Text(NamedTuple):
@@ -37,42 +39,48 @@ def find_texts(names: Sequence[str], format: str | None = None) -> list[Path]:
     return find_files(names, format, (TEXT,))
 
 
-def read_texts(path: Path, columns: dict[str, str], format: str | None = None, start: int = 0) -> Iterator[Text]:
+def read_texts(path: Path, columns: Mapping[str, str], format: str | None = None, start: int = 0) -> Iterator[Text]:
     """The texts of a file from number `start` on.
 
     Args:
         path: the file.
-        columns: names of the columns for `text` and `label`; a table without the label's column has no labels.
+        columns: names of the columns for `text` and `label`; where they name none for `label`, one of that name may be.
         format: by the suffix when None.
         start: how many to skip.
 
     Raises:
-        FileError: the file is no UTF-8 text, or a row is bad, with its number.
-        InputError: a text is no text.
+        FileError: the file is no UTF-8 text, a row is bad, with its number, or a column that is named is not there.
+        InputError: a text is no text, or one of a pair; lines of text are to have labels.
     """
-    kind = format_of(path, format, (TEXT,))
+    kind, label = format_of(path, format, (TEXT,)), columns.get("label")
     if kind == TEXT:
+        if label is not None:
+            raise InputError(f"{path}: has lines of text and no columns; leave out --column label={label}")
         return _lines(path, start)
     present = read_columns(path, kind)
-    wanted = [columns["text"]]
-    if present is None or columns["label"] in present:
-        wanted.append(columns["label"])
-    return _rows(path, kind, columns, wanted if present is not None else None, start)
+    if present is None:
+        return _rows(path, kind, columns, None, start)
+    if PAIR in present:
+        raise InputError(f"{path}: {_NO_PAIRS}")
+    labels = [label or "label"] if label or "label" in present else []
+    return _rows(path, kind, columns, list(dict.fromkeys([columns["text"], *labels])), start)
 
 
 def text_columns(given: Sequence[str]) -> dict[str, str]:
-    """Which columns texts and labels are in, from FIELD=NAME.
+    """Which columns texts and labels are in, from FIELD=NAME; without `label` where its column is not named.
 
     Raises:
-        InputError: a field is neither `text` nor `label`.
+        InputError: a field is neither `text` nor `label`, or is named twice.
     """
-    columns = {field: field for field in FIELDS}
+    columns: dict[str, str] = {}
     for entry in given:
         field, separator, name = entry.partition("=")
         if not separator or field not in FIELDS or not name:
             raise InputError(f"column: expected text=NAME or label=NAME, found {entry!r}")
+        if field in columns:
+            raise InputError(f"column: expected each field once, found {field}={columns[field]} and {entry}")
         columns[field] = name
-    return columns
+    return {"text": "text", **columns}
 
 
 def _lines(path: Path, start: int) -> Iterator[Text]:
@@ -108,7 +116,8 @@ def _character(piece: bytes) -> int:
     return cut
 
 
-def _rows(path: Path, format: str, columns: dict[str, str], wanted: list[str] | None, start: int) -> Iterator[Text]:
+def _rows(path: Path, format: str, columns: Mapping[str, str], wanted: list[str] | None, start: int) -> Iterator[Text]:
+    label, is_labelled = columns.get("label", "label"), False
     for row in read_rows(path, format, wanted, start):
         if row.values is None:
             raise FileError(f"{Place(path, row.number)}: {row.problem}")
@@ -116,4 +125,9 @@ def _rows(path: Path, format: str, columns: dict[str, str], wanted: list[str] | 
         if not isinstance(text, str):
             found = "nothing" if text is None else type(text).__name__
             raise InputError(f"{Place(path, row.number)}: column {columns['text']!r}: expected text, found {found}")
-        yield Text(row.number, text, row.values.get(columns["label"]))
+        if row.values.get(PAIR) is not None:
+            raise InputError(f"{Place(path, row.number)}: {_NO_PAIRS}")
+        is_labelled = is_labelled or label in row.values
+        yield Text(row.number, text, row.values.get(label))
+    if "label" in columns and not is_labelled and not start:  # JSON Lines declare no columns
+        raise FileError(f"{path}: no row has {label!r}; name the right column, as in --column label=NAME")

@@ -114,13 +114,10 @@ def _results(facts: RunFacts) -> list[str]:
 
 
 def _data(facts: RunFacts) -> str:
-    rows = [
-        (code(file.name), file.split, "not counted" if file.rows is None else f"{file.rows:,}", code(file.sha256))
-        for file in facts.files
-    ]
+    rows = [(code(file.name), file.split, code(file.sha256)) for file in facts.files]
     counts = ", ".join(f"{count:,} for {split}" for split, count in facts.examples.items())
     windows = " (each window of a long text is one)" if facts.model_task == "question-answering" else ""
-    lines = [grid(("file", "for", "rows", "SHA-256"), rows, "llrl")] if rows else []
+    lines = [grid(("file", "for", "SHA-256"), rows, "lll")] if rows else []
     return "\n\n".join([*lines, *([f"Examples{windows}: {counts}."] if counts else [])])
 
 

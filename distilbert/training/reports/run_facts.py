@@ -43,13 +43,11 @@ class DataFile:
         name: without its folders, for a card is public and they are not.
         split: `train` or `validation`.
         sha256: of its bytes.
-        rows: in it, where that is known.
     """
 
     name: str
     split: str
     sha256: str
-    rows: int | None = None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class TrainingTask(ABC):
         """The examples of some files, all of them checked.
 
         Args:
-            files: as `find_inputs` gives them.
+            files: as `find_files` gives them.
             limit: how many rows at most.
             learn_labels: True for the training data, whose labels are what the model will know; False to take a label
                 that is not among these for an error.

@@ -24,7 +24,7 @@ from distilbert.training.data.growing import GrowingRagged
 from distilbert.training.entity_metrics import entity_scores, has_entities
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.tasks.file_task import FileTask, refuse, text_problem
-from distilbert.training.tasks.labels import FoundLabels, label_name, settle
+from distilbert.training.tasks.labels import FoundLabels, as_number, label_name, settle
 from distilbert.training.tasks.task import Examples
 
 NO_LABEL = -100  # as in PyTorch: of tokens that are not learned
@@ -64,7 +64,7 @@ class TaggedExamples(Examples):
 class TokenClassification(FileTask):
     """Reads `tokens` and `tags`, lists of equal length (also as JSON), or CoNLL files.
 
-    The first token of a word has its tag, the others none; with label_all_tokens all have it, where `B-` becomes `I-`
+    The first token of a word has its tag, the others none; with label_all_tokens all have it, where B becomes I
     after the first. Words are scored by their first tokens.
     """
 
@@ -126,6 +126,12 @@ class TokenClassification(FileTask):
                 self.names, self._numbers = settle(found, self.config)
             except InputError as error:
                 raise InputError(f"{', '.join(map(str, files))}: {error}") from None
+            if all(as_number(name) is not None for name in self.names):
+                logger.warning(
+                    "%s: tags are numbers, and the model has no names for them: whether they are of entities is not "
+                    "known, so precision, recall and F1 are means over tags; for those of entities write tags as B-PER",
+                    ", ".join(map(str, files)),
+                )
         classes = found.classes(self._numbers, problems)
         problems.check()
         tokens = ids.done()
@@ -154,7 +160,7 @@ class TokenClassification(FileTask):
         right = [examples.labels[row][examples.words(row)] for row in range(len(examples))]
         flat, answered = np.concatenate(right), np.concatenate(answers)
         if not has_entities(self.names):
-            return metrics.token_scores(flat, answered, len(self.names))
+            return metrics.token_scores(flat, answered)
         named = [[[self.names[label] for label in row] for row in rows] for rows in (right, answers)]
         return {**entity_scores(*named), "accuracy": float(np.mean(flat == answered)) if len(flat) else 0.0}
 
@@ -189,10 +195,8 @@ class TokenClassification(FileTask):
     def _inside(self) -> NDArray[np.int32]:
         """(L,) the label of the tokens of a word after its first."""
         numbers = {name: number for number, name in enumerate(self.names)}
-        return np.array(
-            [
-                numbers.get(f"I-{name[2:]}", number) if name.startswith("B-") else number
-                for name, number in numbers.items()
-            ],
-            np.int32,
-        )
+        inside = [
+            numbers.get(f"I{name[1:]}", number) if name == "B" or name.startswith("B-") else number
+            for name, number in numbers.items()
+        ]
+        return np.array(inside, np.int32)
