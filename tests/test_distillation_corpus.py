@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +18,12 @@ from distilbert.training.distillation import corpus as corpus_module
 from distilbert.training.distillation import texts as texts_module
 from distilbert.training.distillation.corpus import NO_LABEL, CorpusSettings, build_corpus
 from distilbert.training.distillation.examples import CorpusExamples
-from distilbert.training.distillation.shards import Shards
+from distilbert.training.distillation.shards import Shards, remove_shards
 from distilbert.training.distillation.texts import find_texts, read_texts, text_columns
 
 from .distillation_samples import texts, write_tokenizer
 
-COLUMNS = {"text": "text", "label": "label"}
+COLUMNS = {"text": "text"}
 
 
 @pytest.fixture
@@ -92,14 +95,116 @@ def test_padded_batches_across_shards(tmp_path: Path, tokenizer: DistilBertToken
 def test_labels_by_name_and_number(tmp_path: Path, tokenizer: DistilBertTokenizer) -> None:
     table = tmp_path / "t.jsonl"
     rows = [{"s": "the cat", "y": "good"}, {"s": "a dog", "y": 1}, {"s": "mat", "y": None}, {"s": "tree", "y": "0"}]
+    rows += [{"s": "house", "y": " good"}, {"s": "dog", "y": 1.0}, {"s": "dog", "y": " "}]
     table.write_text("".join(json.dumps(row) + "\n" for row in rows))
     settings = CorpusSettings("texts", 12, text_columns(["text=s", "label=y"]), classes={"bad": 0, "good": 1})
     examples = CorpusExamples(build_corpus(tmp_path / "c", [table], tokenizer, settings), tokenizer)
     assert examples.labels is not None
-    assert examples.labels.tolist() == [1, 1, NO_LABEL, 0]
+    assert examples.labels.tolist() == [1, 1, NO_LABEL, 0, 1, 1, NO_LABEL]
     table.write_text(json.dumps({"s": "the cat", "y": "ugly"}) + "\n")
     with pytest.raises(InputError, match=r"row 0: label: expected one of bad, good; found 'ugly'"):
         build_corpus(tmp_path / "d", [table], tokenizer, settings)
+    table.write_text(json.dumps({"s": "the cat", "y": ["good"]}) + "\n")
+    with pytest.raises(InputError, match=r"row 0: label: expected a name or a number, found list"):
+        build_corpus(tmp_path / "d", [table], tokenizer, settings)
+    table.write_text("".join(json.dumps({"s": "mat", "y": value}) + "\n" for value in (True, False)))
+    settings = CorpusSettings("texts", 12, text_columns(["text=s", "label=y"]), classes={"true": 0, "false": 1})
+    examples = CorpusExamples(build_corpus(tmp_path / "e", [table], tokenizer, settings), tokenizer)
+    assert examples.labels is not None
+    assert examples.labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,label\nx,good\n", r"a.csv: .*no column 'lable'; found 'text', 'label'"),
+        ("a.jsonl", '{"text": "x", "label": "good"}\n', r"a.jsonl: no row has 'lable'; name the right column"),
+        ("a.txt", "x\n", r"a.txt: has lines of text and no columns; leave out --column label=lable"),
+    ],
+)
+def test_a_column_that_is_named_has_to_be_there(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    assert [text.text for text in read_texts(tmp_path / name, text_columns([]))] == ["x"]
+    with pytest.raises(DistilBertError, match=message):
+        list(read_texts(tmp_path / name, text_columns(["label=lable"])))
+
+
+def test_columns_are_named_once() -> None:
+    assert text_columns(["label=y"]) == {"text": "text", "label": "y"}
+    with pytest.raises(InputError, match="expected each field once, found text=a and text=b"):
+        text_columns(["text=a", "text=b"])
+    with pytest.raises(InputError, match="expected text=NAME or label=NAME, found 'text_pair=b'"):
+        text_columns(["text_pair=b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text,text_pair\nx,y\n", r"a.csv: column 'text_pair': pairs of texts are not distilled"),
+        ("a.jsonl", '{"text": "x", "text_pair": "y"}\n', r"a.jsonl, row 0: column 'text_pair': pairs of texts"),
+    ],
+)
+def test_pairs_are_refused(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        list(read_texts(tmp_path / name, COLUMNS))
+
+
+def test_a_kill_inside_the_first_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {"one": np.arange(3), "two": np.arange(4)}
+    saved, save = [], np.save
+
+    def kill(stream: Any, values: Any) -> None:
+        if saved:
+            raise KeyboardInterrupt
+        saved.append(values)
+        save(stream, values)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(np, "save", kill)
+        Shards(tmp_path / "s", {"made": "of"}).add(arrays, {})
+    assert [path.name for path in (tmp_path / "s").glob("*.npy")] == ["shard-00000.one.npy"]
+    again = Shards(tmp_path / "s", {"made": "of"})
+    assert again.entries == []
+    again.add(arrays, {})
+    assert again.load(0, "two").tolist() == [0, 1, 2, 3]
+    with pytest.raises(InputError, match="made: was 'of', is 'other'"):
+        Shards(tmp_path / "s", {"made": "other"})
+
+
+def test_one_process_writes_and_the_next_finds_it(tmp_path: Path) -> None:
+    first, second = Shards(tmp_path / "s", {}), Shards(tmp_path / "s", {})
+    found: list[bool] = []
+
+    def wait() -> None:
+        with second.alone():
+            found.append(second.is_complete)
+
+    with first.alone():
+        other = threading.Thread(target=wait)
+        other.start()
+        first.add({"one": np.arange(3)}, {})
+        with first.alone():
+            assert len(first.entries) == 1
+        time.sleep(0.1)
+        assert found == []
+        first.complete({})
+    other.join(10)
+    assert found == [True]
+    assert len(second.entries) == 1
+
+
+def test_shards_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    shards = Shards(tmp_path / "s", {})
+    with shards.alone():
+        shards.add({"one": np.arange(3)}, {})
+    remove_shards(tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+    for name, content in (("manifest.json", '{"name": "mine"}'), ("shard-mine.npy", "")):
+        (tmp_path / "mine").mkdir(exist_ok=True)
+        (tmp_path / "mine" / name).write_text(content)
+    remove_shards(tmp_path / "mine")
+    assert len(list((tmp_path / "mine").iterdir())) == 2
 
 
 @pytest.mark.parametrize("way", ["runs", "lines", "texts"])

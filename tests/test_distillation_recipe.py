@@ -15,6 +15,15 @@ from distilbert.training.distillation.student import chosen_layers
 
 from .distillation_samples import recipe
 
+TASK = "text-classification"
+
+
+def test_what_takes_effect_is_accepted(tmp_path: Path) -> None:
+    found = recipe(tmp_path, task=TASK, column="label=y", alpha_label=1, teacher_cache="c", temperature=3)
+    assert (found.alpha_mlm, found.alpha_cos, found.alpha_label) == (2.0, 1.0, 1.0)
+    assert DistillRecipe.from_dict(found.to_dict()) == found
+    assert recipe(tmp_path, width="truncation", n_heads=2, teacher_cache="c", cache_masks=2).cache_masks == 2
+
 
 def test_defaults_are_those_of_the_paper(tmp_path: Path) -> None:
     found = recipe(tmp_path)
@@ -45,6 +54,12 @@ def test_names_and_layers_as_yaml_has_them(tmp_path: Path) -> None:
         ({"alpha_ce": 0, "alpha_mlm": 0, "alpha_cos": 0}, "all are 0"),
         ({"task": "text-classification", "alpha_ce": 0}, "all are 0"),
         ({"alpha_label": 1.0}, "alpha_label: is for a task"),
+        ({"task": TASK, "alpha_mlm": 1, "line_by_line": True}, r"2 problems\n.*alpha_mlm: is for masked.*\n.*line_by_"),
+        ({"task": TASK, "alpha_cos": 0}, "alpha_cos: is for masked language modelling"),
+        ({"task": TASK, "teacher_cache": "c", "cache_top_k": 5}, "cache_top_k: is for masked language modelling"),
+        ({"cache_masks": 2}, "cache_masks: is for a teacher_cache"),
+        ({"width": "truncation", "layers": "0"}, "width: is for a narrower student"),
+        ({"column": "label=y"}, "column: label=NAME is for a task"),
         ({"task": "translation"}, "task: expected one of text-classification"),
         ({"temperature": 0}, "temperature: expected more than 0"),
         ({"width": "svd"}, "width: expected one of projection, truncation"),

@@ -268,3 +268,27 @@ def test_shared_sizes_are_told_apart() -> None:
     """The samples would not notice a mixed-up axis if sizes were equal."""
     assert len({TINY.dim, TINY.hidden_dim, TINY.vocab_size}) == 3
     assert len({TEACHER.dim, TEACHER.hidden_dim, TEACHER.vocab_size}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"problem_type": "multi_label_classification"},
+            "problem_type: expected single_label_classification, found mul",
+        ),
+        ({"problem_type": "regression", "num_labels": 1}, r"2 problems\n.*problem_type.*\n.*num_labels: .*2, found 1"),
+        ({"num_labels": 1}, "num_labels: expected at least 2, found 1"),
+    ],
+)
+def test_a_teacher_of_a_task_chooses_one_class(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_teacher(tmp_path / "teacher", "sequence-classification", TEACHER.replace(**changes))
+    with pytest.raises(InputError, match=message):
+        prepare(recipe(tmp_path, task="text-classification"))
+
+
+def test_an_own_student_takes_texts_of_the_length(tmp_path: Path, teacher: Path) -> None:
+    write_teacher(tmp_path / "short", config=TEACHER.replace(max_position_embeddings=12))
+    with pytest.raises(InputError, match="short: .*max_seq_length: it takes 12 tokens, found 16"):
+        prepare(recipe(tmp_path, student=str(tmp_path / "short")))
+    assert prepare(recipe(tmp_path, student=str(tmp_path / "short"), max_seq_length=12)).student.config.dim == 32

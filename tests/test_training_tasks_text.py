@@ -230,6 +230,15 @@ def test_wrong_columns_are_named(tmp_path: Path, tokenizer: DistilBertTokenizer)
     assert "label: no column 'label'" in str(error.value)
 
 
+def test_a_second_text_that_is_named_must_be_there(tmp_path: Path, tokenizer: DistilBertTokenizer) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [{"text": "a", "more": "b", "label": number} for number in range(2)])
+    task = make_task(TASK, tokenizer, column=["text_pair=mroe"])
+    with pytest.raises(InputError, match="row 0: no column 'mroe'"):
+        task.read([path], None, True)
+    examples = make_task(TASK, tokenizer, column=["text_pair=more"]).read([path], None, True)
+    assert examples.lengths.tolist() == [5, 5]
+
+
 def test_texts_and_pairs_are_cut_and_padded(tmp_path: Path, tokenizer: DistilBertTokenizer) -> None:
     rows = [
         {"text": "a b c", "text_pair": "d", "label": 0},

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,11 @@ from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.batch import WEIGHTS, Batch, Ragged
 from distilbert.training.data import Problems
 from distilbert.training.data.growing import GrowingRagged
+from distilbert.training.guesses import EVALUATION, Guesses, count_guesses, guess_scores
 from distilbert.training.masking import Masked, Pieces, mask
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.tasks.file_task import FileTask, refuse, text_problem
 from distilbert.training.tasks.task import Examples
-
-EVALUATION = (0,)  # draws of evaluations, which mask the same tokens every time
 
 
 @dataclass
@@ -40,14 +38,6 @@ class TextRuns(Examples):
 
     def __post_init__(self) -> None:
         self.lengths = self.ids.lengths
-
-
-class Guesses(NamedTuple):
-    """What is kept of the model's answer for one run: how many places, how many right, and the sum of -log p."""
-
-    places: int
-    right: int
-    surprise: float
 
 
 class MaskedLM(FileTask):
@@ -106,21 +96,11 @@ class MaskedLM(FileTask):
         }
 
     def kept(self, examples: TextRuns, row: int, answer: ModelOutput) -> Guesses:
-        masked = self._masked(examples.ids[row][None, :], np.array([row]), None)
-        count = int(masked.weights.sum())
-        logits, labels = answer.logits[:count].astype(np.float32), masked.labels[0, :count]  # (P, V)
-        highest = logits.max(-1, keepdims=True)
-        log_sum = np.log(np.exp(logits - highest).sum(-1, dtype=np.float64)) + highest[:, 0]
-        surprise = log_sum - logits[np.arange(count), labels]
-        return Guesses(count, int((logits.argmax(-1) == labels).sum()), float(surprise.sum()))
+        """How well the model guessed."""
+        return count_guesses(answer, self._masked(examples.ids[row][None, :], np.array([row]), None))
 
     def score(self, examples: TextRuns, answers: Sequence[Guesses]) -> dict[str, float]:
-        count = max(sum(guesses.places for guesses in answers), 1)
-        mean = sum(guesses.surprise for guesses in answers) / count
-        return {
-            "accuracy": sum(guesses.right for guesses in answers) / count,
-            "perplexity": math.exp(min(mean, 700.0)),  # of a model that knows nothing it can exceed all numbers
-        }
+        return guess_scores(answers)
 
     # Used above.
 
