@@ -81,6 +81,7 @@ def test_words_of_a_teacher(name: str, tmp_path: Path) -> None:
     check_student(distill(recipe(tmp_path, backend=name, **changes)), tmp_path, "DistilBertForMaskedLM")
 
 
+@pytest.mark.slow
 @backends
 def test_answers_of_a_task(name: str, tmp_path: Path) -> None:
     found = distill(recipe(tmp_path, backend=name, task=TASK))
@@ -116,6 +117,7 @@ def test_labels_vocabulary_and_width_of_a_task(tmp_path: Path) -> None:
     assert student.config.dim == 16
     assert student.config.vocab_size < 3000
     assert dict(student.config.id2label) == {0: "negative", 1: "positive"}
+    assert np.load(tmp_path / "out" / "teacher" / "shard-00000.logits.npy").shape == (96, 2)
     table = tmp_path / "bare.csv"
     table.write_text("text\na film\n")
     with pytest.raises(InputError, match=r"bare.csv: alpha_label above 0 learns from labels, and there are none"):

@@ -168,23 +168,13 @@ def test_a_search_goes_on_and_grows(tmp_path: Path, ran: list[list[int]]) -> Non
     assert not (tmp_path / "search" / "trial-003").exists()
 
 
-@pytest.mark.parametrize("cut", ['{"trial": 2, "status": "fini', "{", '{"trial": 2}'])
-def test_a_search_is_killed_more_than_once(tmp_path: Path, ran: list[list[int]], cut: str) -> None:
-    table = tmp_path / "search" / "trials.jsonl"
-    for number in (1, 2, 3, 4):
-        tune(recipe(tmp_path), ["seed=1,2,3,4"], num_samples=number)
-        whole = table.read_text().splitlines(keepends=True)
-        assert [json.loads(line)["trial"] for line in whole] == list(range(number))
-        table.write_text("".join(whole) + cut)
-    assert ran == [[0], [1], [2], [3]]
-
-
+@pytest.mark.parametrize("cut", ['{"trial": 1, "status": "fini', "{", '{"trial": 1}'])
 def test_lines_added_after_one_that_was_cut_off_can_be_read(
-    tmp_path: Path, ran: list[list[int]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ran: list[list[int]], monkeypatch: pytest.MonkeyPatch, cut: str
 ) -> None:
     tune(recipe(tmp_path), ["seed=1,2,3"], num_samples=1)
     with (tmp_path / "search" / "trials.jsonl").open("a") as stream:
-        stream.write('{"trial": 1, "sta')
+        stream.write(cut)
 
     def killed(*arguments):
         raise KeyboardInterrupt

@@ -46,7 +46,7 @@ step (`batch.normalised`), so that every term is a mean over what it counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,19 +58,11 @@ from distilbert.training.distillation.cache import TeacherCache
 from distilbert.training.distillation.corpus import NO_LABEL
 from distilbert.training.distillation.examples import CorpusExamples
 from distilbert.training.distillation.recipe import DistillRecipe
+from distilbert.training.guesses import EVALUATION, Guesses, count_guesses, guess_scores
 from distilbert.training.masking import Masked, Pieces, mask
 
-EVALUATION = (0,)  # draws of evaluations, as in the task masked-lm
 TOKEN_WEIGHTS = "token_weights"
 LABEL_WEIGHTS = "label_weights"
-
-
-class Guesses(NamedTuple):
-    """What is kept of the student's answer for one text: how many places, how many right, and the sum of -log p."""
-
-    places: int
-    right: int
-    surprise: float
 
 
 class Distillation:
@@ -133,20 +125,11 @@ class Distillation:
     def kept(self, examples: CorpusExamples, row: int, answer: ModelOutput) -> Guesses:
         """How well the student guessed one text in evaluation; its logits (P, V) are too many to keep."""
         ids = examples[row][None, :]
-        masked = self._masked(ids, np.asarray([row]), None)
-        count = int(masked.weights.sum())
-        logits, labels = answer.logits[:count].astype(np.float32), masked.labels[0, :count]  # (P, V)
-        highest = logits.max(-1, keepdims=True)
-        log_sum = np.log(np.exp(logits - highest).sum(-1, dtype=np.float64)) + highest[:, 0]
-        surprise = log_sum - logits[np.arange(count), labels]
-        return Guesses(count, int((logits.argmax(-1) == labels).sum()), float(surprise.sum()))
+        return count_guesses(answer, self._masked(ids, np.asarray([row]), None))
 
     def score(self, examples: CorpusExamples, answers: Sequence[Guesses]) -> dict[str, float]:
         """Share of the places guessed right, and perplexity."""
-        count = max(sum(guesses.places for guesses in answers), 1)
-        mean = sum(guesses.surprise for guesses in answers) / count
-        right = sum(guesses.right for guesses in answers)
-        return {"accuracy": right / count, "perplexity": float(np.exp(min(mean, 700.0)))}
+        return guess_scores(answers)
 
     def _masked_batch(
         self, examples: CorpusExamples, rows: NDArray[np.int64], length: int, draws: Sequence[int] | None
