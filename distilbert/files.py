@@ -119,7 +119,7 @@ def staged_folder(target: Path) -> Iterator[Path]:
         yield staging
         os.chmod(staging, 0o777 & ~_umask())
         for path in staging.rglob("*"):
-            _sync_folder(path) if path.is_dir() else _sync(path)
+            (_sync_folder if path.is_dir() else _sync)(path)
         _sync_folder(staging)
         os.replace(staging, target)
         _sync_folder(target.parent)

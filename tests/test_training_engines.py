@@ -232,6 +232,24 @@ def test_a_state_goes_on_as_if_nothing_had_been(name: str) -> None:
 
 
 @backends
+def test_a_state_without_moments_begins_anew(name: str) -> None:
+    config = config_of("sequence-classification")
+    tensors = random_tensors(config, "sequence-classification")
+    parts = normalised([batch_of("sequence-classification", call_of(config, "sequence-classification", 0))])
+    engine = engine_of(name, "sequence-classification", config, tensors)
+    begin = engine.state()
+    assert (begin.step, begin.first, begin.second) == (0, {}, {})
+    engine.step(parts, RATE, 0)
+    first = engine.state()
+    engine.load_state(begin)
+    engine.step(parts, RATE, 0)
+    again = engine.state()
+    assert again.step == 1
+    assert all(np.array_equal(again.weights[tensor], values) for tensor, values in first.weights.items())
+    assert all(np.array_equal(again.second[tensor], values) for tensor, values in first.second.items())
+
+
+@backends
 def test_another_framework_goes_on(name: str) -> None:
     """Three steps in each framework, one after the other, are nine in one."""
     config = config_of("sequence-classification")

@@ -88,9 +88,10 @@ class TrainingBar(Report):
 def plan_line(plan: Plan) -> str:
     """What is about to be trained, in one line."""
     processes = f", {plan.processes} processes" if plan.processes > 1 else ""
+    epochs = "1 epoch" if plan.epochs == 1 else f"{plan.epochs:g} epochs"
     resumed = f"; goes on after step {plan.resumed_step:,}" if plan.resumed_step else ""
     return (
-        f"{plan.total_steps:,} steps, {plan.epochs:g} epochs of {plan.examples:,} examples, "
+        f"{plan.total_steps:,} steps, {epochs} of {plan.examples:,} examples, "
         f"{plan.trainable_parameters:,} parameters, {plan.backend}{processes}{resumed}"
     )
 

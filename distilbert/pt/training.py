@@ -90,6 +90,7 @@ class Engine(engine.Engine):
     def load_state(self, state: State) -> None:
         for name, parameter in self.parameters.items():
             parameter.data.copy_(like(to_torch(state.weights[name]), parameter))
+        self.optimizer.state.clear()
         for name in state.first:
             parameter = self.parameters[name]
             self.optimizer.state[parameter] = {

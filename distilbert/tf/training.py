@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from distilbert.convert.tensor import Array
@@ -82,10 +83,11 @@ class Engine(engine.Engine):
     def load_state(self, state: State) -> None:
         self.model.load_tensors(state.weights)
         self.optimizer.taken = state.step
-        for name in self.trained if state.first else ():
+        for name in self.trained:
             tensor = self.model.tensor_specs[name]
-            assign(self.optimizer.first[name], state.first[name], tensor)
-            assign(self.optimizer.second[name], state.second[name], tensor)
+            zeros = np.zeros(tensor.shape, np.float32)
+            assign(self.optimizer.first[name], state.first.get(name, zeros), tensor)
+            assign(self.optimizer.second[name], state.second.get(name, zeros), tensor)
 
     def gathered(self, values: Array) -> list[Array]:
         rank, size = self.settings.world.rank, self.settings.world.size

@@ -70,7 +70,7 @@ class TrainingArguments(Settings):
 
     bf16: bool = setting(False, "Compute in bfloat16; weights and optimizer stay float32.", panel="Speed and memory")
     gradient_checkpointing: bool = setting(False, "Compute layers twice rather than keep them in memory.")
-    fsdp: bool = setting(False, "Spread weights and optimizer over the processes rather than copy them.")
+    fsdp: bool = setting(False, "Spread weights and optimizer over processes, not copy them (not in TensorFlow).")
     group_by_length: bool = setting(False, "Batches of texts of similar length: less padding, coarser shuffling.")
     pad_to_multiple_of: int = setting(8, "Batches are padded to a multiple of this many tokens.", least=1)
 
