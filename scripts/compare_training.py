@@ -4,15 +4,16 @@
     python scripts/compare_training.py MODEL [--tasks sst2,wnut17] [--backends pt,tf,flax,hf] [--bf16] [--output DIR]
 
 MODEL is any checkpoint that is read, as all-MiniLM-L6-v2. The data is in the folder that DISTILBERT_TEST_DATA names.
-Both sides have the same examples, tokens, batch sizes and rates, and the same code for metrics; transformers has its
-own model, head, shuffling, dropout, optimizer and loop. What is done is not done again; a training that is killed goes
-on where it was.
+Both sides have the same examples, tokens, batch sizes and rates, the same evaluations, of which the best counts, and
+the same code for metrics; transformers has its own model, head, shuffling, dropout, optimizer and loop. What is done is
+not done again; a training that is killed goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 import os
 import random
@@ -27,11 +28,26 @@ import numpy as np
 
 from distilbert import FinetuneRecipe, convert_checkpoint, finetune
 from distilbert.convert import open_checkpoint
+from distilbert.outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training import tasks
 
 SEED = 42
-USUAL = {"per_device_train_batch_size": 32, "warmup_ratio": 0.06, "weight_decay": 0.01, "seed": SEED, "certify": False}
+USUAL = {
+    "per_device_train_batch_size": 32,
+    "warmup_ratio": 0.06,
+    "weight_decay": 0.01,
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "load_best_model_at_end": True,
+    "save_total_limit": 1,
+    "seed": SEED,
+    "certify": False,
+}
+SAME = (
+    "per_device_train_batch_size", "learning_rate", "num_train_epochs", "warmup_ratio", "weight_decay", "bf16", "seed",
+    "eval_strategy", "eval_steps",
+)  # fmt: skip
 METRICS = {
     "sst2": "accuracy",
     "stsb": "spearmanr",
@@ -54,6 +70,8 @@ def sst2(data: Path, work: Path) -> Recipe:
         "column": ["text=sentence"],
         "learning_rate": 5e-5,
         "num_train_epochs": 2,
+        "eval_strategy": "steps",
+        "eval_steps": 500,
     }
 
 
@@ -168,57 +186,55 @@ def theirs(recipe: Recipe) -> dict[str, float]:
     task = tasks.find(made.task)(made, DistilBertTokenizer.from_pretrained(source), open_checkpoint(source).config)
     train = task.read(task.files(made.train_file), made.max_train_samples, True)
     validation = task.read(task.files(made.validation_file), made.max_eval_samples, False)
-
-    def collate(rows: Sequence[int], examples: Any = train) -> dict[str, Any]:
-        chosen = np.asarray(rows)
-        batch = task.collate(examples, chosen, int(examples.lengths[chosen].max()), (SEED, 0))
-        del batch["weights"]
-        tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
-        return {name: values.long() if values.dtype == torch.int32 else values for name, values in tensors.items()}
-
-    names = {
-        "sequence-classification": "SequenceClassification",
-        "token-classification": "TokenClassification",
-        "question-answering": "QuestionAnswering",
-        "multiple-choice": "MultipleChoice",
-    }
-    model_class = getattr(transformers, f"DistilBertFor{names[task.model_task]}")
     transformers.set_seed(SEED)
-    model = model_class.from_pretrained(source, **task.config_changes())
+    title = "".join(map(str.title, task.model_task.split("-")))
+    model = getattr(transformers, f"DistilBertFor{title}").from_pretrained(source, **task.config_changes())
     arguments = transformers.TrainingArguments(
         output_dir=f"{made.output_dir}/hf",
-        per_device_train_batch_size=made.per_device_train_batch_size,
-        learning_rate=made.learning_rate,
-        num_train_epochs=made.num_train_epochs,
-        warmup_ratio=made.warmup_ratio,
-        weight_decay=made.weight_decay,
-        bf16=made.bf16,
+        **{name: getattr(made, name) for name in SAME},
         use_cpu=True,
         save_strategy="no",
         logging_steps=100,
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
-        seed=SEED,
     )
-    trainer = transformers.Trainer(model, arguments, data_collator=collate, train_dataset=range(len(train)))  # type: ignore[arg-type]
-    trainer.train()
-    model.eval()
-    kept = []
-    with torch.no_grad():
-        for row in range(len(validation)):
-            answer = model(
-                **{k: v for k, v in collate([row], validation).items() if k in ("input_ids", "attention_mask")}
-            )
-            fields = {name: value[0].numpy() for name, value in answer.items() if "logits" in name}
-            kept.append(task.kept(validation, row, _output(fields)))
-    return {f"eval_{name}": value for name, value in task.score(validation, kept).items()}
+    found: list[dict[str, float]] = []
+
+    class Trainer(transformers.Trainer):  # type: ignore[misc]
+        def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+            model.eval()
+            with torch.no_grad():
+                kept = [task.kept(validation, row, answer(row)) for row in range(len(validation))]
+            found.append({f"eval_{name}": value for name, value in task.score(validation, kept).items()})
+            model.train()
+            return found[-1]
+
+    def answer(row: int) -> Any:
+        batch = _tensors(task, validation, [row])
+        output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        fields = {name: value[0].numpy() for name, value in output.items()}
+        return (QuestionAnsweringModelOutput if "start_logits" in fields else SequenceClassifierOutput)(**fields)
+
+    Trainer(
+        model,
+        arguments,
+        data_collator=functools.partial(_tensors, task, train),
+        train_dataset=range(len(train)),
+        eval_dataset=range(len(validation)),
+    ).train()
+    return max(found, key=lambda metrics: metrics[f"eval_{task.main_metric}"])
 
 
-def _output(fields: dict[str, Any]) -> Any:
-    from distilbert.outputs import QuestionAnsweringModelOutput, SequenceClassifierOutput
+def _tensors(task: Any, examples: Any, chosen: Sequence[int]) -> dict[str, Any]:
+    """A batch as transformers takes it."""
+    import torch
 
-    return (QuestionAnsweringModelOutput if "start_logits" in fields else SequenceClassifierOutput)(**fields)
+    rows = np.asarray(chosen)
+    batch = task.collate(examples, rows, int(examples.lengths[rows].max()), (SEED, 0))
+    del batch["weights"]
+    tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
+    return {name: values.long() if values.dtype == torch.int32 else values for name, values in tensors.items()}
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import pytest
 from distilbert.convert import open_checkpoint
 from distilbert.training.checkpoints import saved_steps
 
+from .test_distill import recipe as distillation
 from .test_parity import backends
 from .training_samples import recipe
 
@@ -112,14 +113,45 @@ TWO = {"dropout": 0.0, "num_train_epochs": 2, "per_device_train_batch_size": 8}
 def test_two_processes_are_one(name: str, fsdp: bool, tmp_path: Path) -> None:
     pytest.importorskip({"pt": "torch", "tf": "tensorflow", "flax": "jax"}[name])
     few = {**TWO, "max_steps": 6, "learning_rate": 1e-3, "weight_decay": 0.1, "adam_epsilon": 1e-4}
+    few |= {"eval": [str(tmp_path / "eval.csv")], "per_device_eval_batch_size": 16, "max_eval_samples": 40}
     finish(start(command(tmp_path, "one", backend=name, **{**few, "per_device_train_batch_size": 16})))
     for process in launched(name, command(tmp_path, "two", backend=name, fsdp=fsdp, **few)):
         finish(process)
-    expected, found, start_weights = (weights(tmp_path / output) for output in ("one", "two", "start"))
+    check_two_are_one(tmp_path)
+
+
+@backends
+def test_two_processes_distil_as_one(name: str, tmp_path: Path) -> None:
+    def arguments(output: str, rows: int) -> list[str]:
+        made = distillation(
+            tmp_path,
+            output=str(tmp_path / output),
+            backend=name,
+            per_device_train_batch_size=rows,
+            max_steps=6,
+            learning_rate=1e-3,
+            adam_epsilon=1e-4,
+            dropout=0.0,
+        )
+        path = tmp_path / f"{output}.json"
+        path.write_text(json.dumps(made.to_dict()))
+        return ["distilbert", "distill", str(path)]
+
+    finish(start(arguments("one", 16)))
+    for process in launched(name, arguments("two", 8)):
+        finish(process)
+    check_two_are_one(tmp_path, "teacher")
+
+
+def check_two_are_one(folder: Path, begun: str = "start") -> None:
+    """Weights and metrics of the trainings `one` and `two`, and that they learned something."""
+    one, two = (json.loads((folder / output / "all_results.json").read_text()) for output in ("one", "two"))
+    assert two == pytest.approx(one, rel=1e-6, abs=1e-6)
+    expected, found, start_weights = (weights(folder / output) for output in ("one", "two", begun))
     # Epsilon is larger than gradients that are 0 but for rounding (of a key's bias), of which AdamW would make steps.
     far = {key: np.abs(found[key] - expected[key]).max() for key in expected}
     assert {key: error for key, error in far.items() if not error < 1e-6} == {}
-    assert max(np.abs(found[key] - start_weights[key]).max() for key in start_weights) > 2e-3
+    assert max(np.abs(found[key] - start_weights[key]).max() for key in found.keys() & start_weights.keys()) > 2e-3
 
 
 @backends

@@ -65,6 +65,11 @@ class Engine(engine.Engine):
         self.load_state(State(0, model.dump_tensors(), {}, {}))
         self._compile()
 
+    @property
+    def accelerator(self) -> str:
+        found = jax.local_devices()
+        return "" if found[0].platform == "cpu" else f"{len(found)} x {found[0].device_kind}"
+
     def step(self, parts: Sequence[Batch], rate: float, number: int) -> StepResult:
         self.local_weights = None
         gradients: Tensors = {}

@@ -56,6 +56,11 @@ class Engine(engine.Engine):
         self.trained = [name for name in self.parameters if settings.plans[name].trained]
         self.optimizer = self._make_optimizer()
 
+    @property
+    def accelerator(self) -> str:
+        device = self.model.device
+        return "" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
     def step(self, parts: Sequence[Batch], rate: float, number: int) -> StepResult:
         self.call.train()
         self.optimizer.zero_grad()

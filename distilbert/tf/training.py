@@ -51,6 +51,11 @@ class Engine(engine.Engine):
             model.gradient_checkpointing_enable()
         self.optimizer = AdamW({name: self.parameters[name] for name in self.trained}, settings)
 
+    @property
+    def accelerator(self) -> str:
+        found = tf.config.list_physical_devices("GPU")
+        return tf.config.experimental.get_device_details(found[0]).get("device_name", "GPU") if found else ""
+
     def step(self, parts: Sequence[Batch], rate: float, number: int) -> StepResult:
         terms: dict[str, tf.Tensor] = {}
         gradients: list[tf.Tensor] = []

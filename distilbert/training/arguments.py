@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from distilbert.training.settings import Settings, setting
 
@@ -33,6 +34,8 @@ FREE = frozenset(
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingArguments(Settings):
     """Arguments that every training has. Steps are optimizer steps; rates and shares are plain numbers, not percent."""
+
+    COMMAND: ClassVar[str]  # that takes them
 
     output_dir: str = setting(
         dataclasses.MISSING, "Folder for the model, its checkpoints and reports.", alias="output", panel="Run"

@@ -11,6 +11,7 @@ after the bias correction. (Keras's own adds epsilon before it, which differs by
 
 from __future__ import annotations
 
+import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -133,6 +134,11 @@ class Engine(ABC):
         self.objective = objective
         self.settings = settings
 
+    @property
+    def accelerator(self) -> str:
+        """What the model is trained on, as the framework names it; "" for a CPU."""
+        return ""
+
     @abstractmethod
     def step(self, parts: Sequence[Batch], rate: float, number: int) -> StepResult:
         """Change the weights by the sum of the gradients of some parts.
@@ -158,6 +164,17 @@ class Engine(ABC):
     def gathered(self, values: Array) -> list[Array]:
         """The arrays (equal in shape) of all processes, in order of rank; of this one where it is alone."""
         return [values]
+
+    def gathered_objects(self, found: Any) -> list[Any]:
+        """What each process has found, in order of rank: anything that can be pickled."""
+        if self.settings.world.size == 1:
+            return [found]
+        data = pickle.dumps(found)
+        sizes = [int(size[0]) for size in self.gathered(np.array([len(data)], np.int32))]
+        room = np.zeros(1 << (max(sizes) - 1).bit_length(), np.uint8)  # few lengths, since each may be compiled
+        room[: len(data)] = np.frombuffer(data, np.uint8)
+        everyone = self.gathered(room.view(np.int32))
+        return [pickle.loads(row.tobytes()[:size]) for row, size in zip(everyone, sizes, strict=True)]
 
     def close(self) -> None:  # noqa: B027  # most have nothing to do
         """Leave the other processes, if there are any."""

@@ -224,6 +224,7 @@ def _finish(training: Training, base_model: str, files: Mapping[str, Sequence[Pa
         examples=training.example_counts(),
         steps=training.step,
         metrics=metrics,
+        accelerator=training.engine.accelerator,
     )
     write_documents(folder, facts, training.progress.history, training.arguments.certify)
     for report in training.reports:

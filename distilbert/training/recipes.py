@@ -15,6 +15,8 @@ PROBLEMS = ("single_label_classification", "multi_label_classification", "regres
 class FinetuneRecipe(TrainingArguments):
     """A model, a task, and files with examples of it."""
 
+    COMMAND = "distilbert finetune"
+
     task: str = setting(
         dataclasses.MISSING, "As in text-classification, or a name of the model classes.", panel="Model and data"
     )

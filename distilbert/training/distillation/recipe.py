@@ -26,6 +26,8 @@ _OF_CACHE = ("cache_top_k", "cache_masks")
 class DistillRecipe(TrainingArguments):
     """A teacher, a student made from it, and text. Without a task it is masked language modelling that is distilled."""
 
+    COMMAND = "distilbert distill"
+
     learning_rate: float = setting(5e-4, "Of AdamW, at its highest.", least=0)
     warmup_ratio: float = setting(0.05, "Share of all steps in which the rate rises.", least=0, most=1)
     adam_epsilon: float = setting(1e-6, "Added to AdamW's root mean square.", above=0)

@@ -79,7 +79,7 @@ def _summary(facts: RunFacts) -> str:
     reached = "" if main is None else f", which reaches {_metric_name(facts.main_metric)} {_number(main)}"
     return (
         f"A `{name}` for {hub_task(facts.model_task)}{reached}. "
-        f"It was trained from {code(base_name(facts.base_model))} with `{facts.command}` in {title}, "
+        f"It was trained from {code(base_name(facts.base_model))} with `{facts.recipe.COMMAND}` in {title}, "
         "and runs in PyTorch, TensorFlow and JAX."
     )
 
@@ -124,10 +124,9 @@ def _data(facts: RunFacts) -> str:
 def _training(facts: RunFacts) -> list[str]:
     plan = facts.plan
     processes = f" on {plan.processes} processes" if plan.processes > 1 else ""
-    took = "" if facts.seconds is None else f", in {facts.seconds / 60:.1f} minutes"
     early = "" if facts.steps >= plan.total_steps else f" of {plan.total_steps:,} (stopped early)"
     said = (
-        f"{facts.steps:,} steps{early}{processes}{took}; {plan.trainable_parameters:,} parameters were trained. "
+        f"{facts.steps:,} steps{early}{processes}; {plan.trainable_parameters:,} parameters were trained. "
         "`recipe.yaml` holds all settings; these are the usual ones and those that are not the defaults:"
     )
     rows = [(code(name), code(value)) for name, value in _settings(facts.recipe)]

@@ -32,12 +32,9 @@ def metadata(facts: RunFacts) -> dict[str, Any]:
     base = hub_name(facts.base_model)
     results = _results(facts)
     found = {
-        "language": facts.language,
-        "license": facts.license,
         "library_name": "distilbert",
         "pipeline_tag": hub_task(facts.model_task),
         "base_model": base,
-        "datasets": list(facts.datasets),
         "metrics": list(dict.fromkeys(kind for kind, _, _ in _metrics(facts))),
         "tags": ["distilbert", *(["fine-tuned"] if base else [])],
         "model-index": [{"name": facts.name, "results": results}] if results else None,
@@ -69,5 +66,5 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
     files = [file.name for file in facts.files if file.split == "validation"]
     names = ", ".join(files) or "validation data"
     kind = Path(files[0]).suffix.removeprefix(".") if files else ""
-    dataset = {"name": names, "type": facts.datasets[0] if facts.datasets else kind or "text", "split": "validation"}
+    dataset = {"name": names, "type": kind or "text", "split": "validation"}
     return [{"task": {"type": task, "name": task.replace("-", " ").title()}, "dataset": dataset, "metrics": metrics}]

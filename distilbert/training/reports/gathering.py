@@ -26,8 +26,7 @@ def run_facts(
     examples: Mapping[str, int],
     steps: int,
     metrics: Mapping[str, float],
-    seconds: float | None = None,
-    devices: str = "",
+    accelerator: str,
 ) -> RunFacts:
     """All facts of a training; arguments as in `RunFacts`, and the files of each split.
 
@@ -45,9 +44,8 @@ def run_facts(
         metrics=metrics,
         main_metric=main_metric,
         environment=versions(plan.backend),
-        hardware=hardware(devices),
+        hardware=hardware(accelerator),
         examples=examples,
-        seconds=seconds,
     )
 
 
@@ -61,8 +59,8 @@ def versions(backend: str) -> dict[str, str]:
     return {name: value for name, value in environment((backend,)).items() if name not in _NOT_VERSIONS}
 
 
-def hardware(devices: str = "") -> str:
-    """The machine in one line; `devices` are accelerators, as the framework names them."""
+def hardware(accelerator: str) -> str:
+    """The machine in one line, with the accelerator that the framework has found, or ""."""
     found = machine()
     memory = f"{found['memory_bytes'] / 2**30:.0f} GiB" if found["memory_bytes"] else ""
-    return ", ".join(filter(None, [str(found["cpu"]), f"{found['cpus']} CPUs", memory, devices]))
+    return ", ".join(filter(None, [str(found["cpu"]), f"{found['cpus']} CPUs", memory, accelerator]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from distilbert.training.settings import Settings
+from distilbert.training.arguments import TrainingArguments
 
 
 @dataclass(frozen=True)
@@ -82,17 +82,13 @@ class RunFacts:
         main_metric: the one that counts.
         environment: versions by name.
         hardware: in one line.
-        seconds: of this process; None where that would not say much.
-        datasets: names on the hub, where the files are of such.
-        language, license: for the front matter, where known.
-        command: that did it.
         parity: the same numbers in every framework?
     """
 
     name: str
     model_task: str
     base_model: str
-    recipe: Settings
+    recipe: TrainingArguments
     plan: Plan
     steps: int
     files: tuple[DataFile, ...]
@@ -101,9 +97,4 @@ class RunFacts:
     environment: Mapping[str, str]
     hardware: str
     examples: Mapping[str, int] = field(default_factory=dict)
-    seconds: float | None = None
-    datasets: tuple[str, ...] = ()
-    language: str | None = None
-    license: str | None = None
-    command: str = "distilbert finetune"
     parity: Parity = Parity()
