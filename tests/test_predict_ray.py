@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,17 +25,10 @@ from distilbert.predict.shards import Shard, cut
 from distilbert.predict.workplace import Workplace
 from distilbert.tables import write_rows
 
-from .ray_cluster import ENVIRONMENT, Cluster, cluster
+from .ray_cluster import ENVIRONMENT, Cluster
 
 TASK = "text-classification"
 SHARD_ROWS = 300
-on_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Cluster]:
-    with cluster() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +83,6 @@ def parts(source: Path, name: str, kind: str = "part") -> int:
     return len(list((source.parent / f"{name}.parts").glob(f"{kind}-*")))
 
 
-@on_ray
 @pytest.mark.slow
 def test_a_run_on_two_nodes_and_from_python(nodes: Cluster, source: Path, expected: tuple[bytes, bytes]) -> None:
     said = finish(start(source, "ray.jsonl", "--ray-address", nodes.address))
@@ -115,7 +106,6 @@ def test_a_run_on_two_nodes_and_from_python(nodes: Cluster, source: Path, expect
     assert written(source, "python.jsonl") == expected
 
 
-@on_ray
 @pytest.mark.slow
 def test_what_is_begun_here_is_gone_on_with_there(nodes: Cluster, source: Path, expected: tuple[bytes, bytes]) -> None:
     there = ("--ray-address", nodes.address)
@@ -129,7 +119,6 @@ def test_what_is_begun_here_is_gone_on_with_there(nodes: Cluster, source: Path, 
         assert written(source, name) == expected
 
 
-@on_ray
 @pytest.mark.slow
 def test_errors_are_one_message(nodes: Cluster, source: Path) -> None:
     there = ("--ray-address", nodes.address)
@@ -144,7 +133,6 @@ def test_errors_are_one_message(nodes: Cluster, source: Path) -> None:
     assert not list(source.parent.glob("x.*"))
 
 
-@on_ray
 @pytest.mark.slow
 def test_a_node_is_killed(nodes: Cluster, source: Path, expected: tuple[bytes, bytes]) -> None:  # the last test here
     process = start(source, "killed.jsonl", "--ray-address", nodes.address)

@@ -14,8 +14,6 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +24,10 @@ from distilbert.demo import MODEL
 from distilbert.errors import InputError
 from distilbert.pipelines import Pipeline
 
-from .ray_cluster import ENVIRONMENT, Cluster, cluster
+from .ray_cluster import ENVIRONMENT, Cluster
 
 pytest.importorskip("fastapi")
-on_ray = pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 TEXTS = ["a good film", "a bad film"]
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Cluster]:
-    with cluster() as found:
-        yield found
 
 
 def start(nodes: Cluster, *arguments: str) -> subprocess.Popen[str]:
@@ -67,7 +58,6 @@ def ask(url: str, path: str, body: Any = None) -> tuple[int, Any]:
         return error.code, said.decode()
 
 
-@on_ray
 @pytest.mark.slow
 def test_the_same_application_on_two_nodes(nodes: Cluster) -> None:
     process = start(nodes, f"mood={MODEL}", "--port", "0", "--replicas", "2", "--max-body-bytes", "100000")
@@ -122,7 +112,6 @@ def ask_on(url: str, asked: list[tuple[float, int]]) -> None:
         asked.append((moment, status))
 
 
-@on_ray
 @pytest.mark.slow
 def test_errors_are_one_message(nodes: Cluster, tmp_path: Path) -> None:
     absent = str(tmp_path / "absent")

@@ -10,8 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,19 +27,11 @@ from distilbert.training.on_ray import shared_folder, threads_each, train_on_ray
 from distilbert.training.ray_worker import Channel, Place, Told, environment
 from distilbert.training.reports import Plan, Report
 
-from .ray_cluster import ENVIRONMENT, Cluster, cluster
+from .ray_cluster import ENVIRONMENT, Cluster
 from .test_cli import invoke
 from .training_samples import recipe
 
 PLACES = ["10.0.0.1:4000", "10.0.0.2:5000"]
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Cluster]:
-    if find_spec("ray") is None or find_spec("torch") is None:
-        pytest.skip("ray or torch is not installed")
-    with cluster() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

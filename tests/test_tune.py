@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from distilbert.training.search_space import Choices, Range, draw, parse_search
 from distilbert.training.trials_on_ray import TrialReport
 from distilbert.training.tuning import TrialResult, finish_search, make_trials, read_table, tune
 
-from .ray_cluster import ENVIRONMENT, Cluster, cluster
+from .ray_cluster import ENVIRONMENT, Cluster
 from .test_cli import invoke
 from .training_samples import recipe as small_recipe
 
@@ -332,14 +330,6 @@ def test_what_the_command_prints(tmp_path: Path, ran: list[list[int]]) -> None:
 
 
 # On a cluster.
-
-
-@pytest.fixture(scope="module")
-def nodes() -> Iterator[Cluster]:
-    if find_spec("ray") is None or find_spec("torch") is None:
-        pytest.skip("ray or torch is not installed")
-    with cluster() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")
