@@ -20,6 +20,7 @@ from distilbert.training.distillation.distilling import distill
 from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.engine import World
 from distilbert.training.output import Outcome, await_output, prepare_output, recipe_stamp
+from distilbert.training.reports import Report
 
 from .test_parity import backends
 from .training_samples import write_reviews, write_start
@@ -111,7 +112,20 @@ def test_a_cache_is_made_once_and_answers_alike(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.usefixtures("pytorch")
 def test_labels_vocabulary_and_width_of_a_task(tmp_path: Path) -> None:
     options = {"task": TASK, "alpha_label": 0.5, "dim": 16}
-    found = distill(recipe(tmp_path, **options, vocab_size=2500))
+    said: list[str] = []
+
+    class Stages(Report):
+        def preparing(self, what: str) -> None:
+            said.append(what)
+
+    found = distill(recipe(tmp_path, **options, vocab_size=2500), [Stages()])
+    assert [what.partition(":")[0] for what in said] == [
+        "tokenising texts.csv",  # as the teacher does it, for the counts
+        "tokenising texts.csv",
+        "tokenising eval.csv",
+        "asking the teacher",
+    ]
+    assert said[-1] == "asking the teacher: 96 of 96 texts"
     assert (found.finished, found.steps) == (True, 4)
     student = open_checkpoint(tmp_path / "out")
     assert student.config.dim == 16

@@ -219,7 +219,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     whole = build_corpus(tmp_path / "whole", files, tokenizer, settings, shard_tokens=60)
     assert len(whole.entries) > 4
 
-    def kill(path: Path, tokens: int) -> None:
+    def kill(what: str) -> None:
         nonlocal calls
         calls += 1
         if calls == 8:
@@ -228,7 +228,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     for _ in range(50):
         calls = 0
         try:
-            broken = build_corpus(tmp_path / "broken", files, tokenizer, settings, shard_tokens=60, progress=kill)
+            broken = build_corpus(tmp_path / "broken", files, tokenizer, settings, shard_tokens=60, tell=kill)
             break
         except KeyboardInterrupt:
             assert not list((tmp_path / "broken").glob(".*partial"))

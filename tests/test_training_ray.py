@@ -186,7 +186,9 @@ def test_all_that_a_report_hears_is_passed_on(tmp_path: Path) -> None:
     said: list[tuple[Any, ...]] = []
     told = Told(SimpleNamespace(say=SimpleNamespace(remote=lambda *message: said.append(message))))
     plan = Plan(total_steps=3, epochs=1, examples=9, trainable_parameters=1, backend="pt")
+    told.preparing("tokenising")
     told.begin(plan)
+    told._last = 0.0  # as if some time had passed
     for step in (1, 2, 3):
         told.stepped(step)
     told.log(1, 0.5, {"loss": 1.0})
@@ -194,10 +196,10 @@ def test_all_that_a_report_hears_is_passed_on(tmp_path: Path) -> None:
     told.saved(1, tmp_path)
     told.end({"eval_loss": 1.0})
     names = [message[0] for message in said]
-    assert names == ["begin", "stepped", "log", "evaluated", "saved", "end"]  # of steps only some
+    assert names == ["preparing", "begin", "stepped", "log", "evaluated", "saved", "end"]  # of steps only some
     assert all(name in dir(Report) for name in names)
-    assert said[0] == ("begin", plan)
-    assert said[4] == ("saved", 1, tmp_path)
+    assert said[1] == ("begin", plan)
+    assert said[5] == ("saved", 1, tmp_path)
 
 
 def test_a_node_with_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ def tell(report: Report, plan: Plan = PLAN) -> None:
 
 
 def test_a_log_has_plain_lines(monkeypatch, capsys):
-    times = iter([100.0, 110.0])  # the first step, the line of the log
+    times = iter([90.0, 100.0, 110.0])  # the bar is made, the first step, the line of the log
     monkeypatch.setattr(training_bar.time, "monotonic", lambda: next(times))
     tell(TrainingBar(), dataclasses.replace(PLAN, processes=2))
     captured = capsys.readouterr()
@@ -53,6 +53,15 @@ def test_a_log_has_plain_lines(monkeypatch, capsys):
         "step 3 of 300 (epoch 0.03): loss 0.5, accuracy 0.875",
         "step 3: saved out/checkpoint-3",
     ]
+
+
+def test_what_comes_before_the_first_step_is_told_now_and_then(monkeypatch, capsys):
+    times = iter([0.0, 3.0, 10.5, 10.5, 12.0, 30.0, 30.0])
+    monkeypatch.setattr(training_bar.time, "monotonic", lambda: next(times))
+    bar = TrainingBar()
+    for tokens in (1, 2, 3, 4):
+        bar.preparing(f"tokenising: {tokens} tokens so far")
+    assert capsys.readouterr().err.splitlines() == [f"tokenising: {tokens} tokens so far" for tokens in (2, 4)]
 
 
 def test_a_training_that_goes_on_says_so(capsys):

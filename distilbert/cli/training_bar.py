@@ -17,6 +17,8 @@ from distilbert.training.reports.run_facts import Plan
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+SECONDS = 10.0  # between two lines about what comes before the first step
+
 
 class TrainingBar(Report):
     """A report to standard error. A context: the bar goes when it ends, the lines stay."""
@@ -25,6 +27,7 @@ class TrainingBar(Report):
         self._bar: Progress | None = None
         self._row: Any = None
         self._plan: Plan | None = None
+        self._told = time.monotonic()
         self._first: tuple[int, float] | None = None  # a step and when it was taken: compiling does not count
 
     def __enter__(self) -> TrainingBar:
@@ -32,6 +35,11 @@ class TrainingBar(Report):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def preparing(self, what: str) -> None:
+        if time.monotonic() - self._told > SECONDS:
+            self._told = time.monotonic()
+            self._say(what)
 
     def begin(self, plan: Plan) -> None:
         self._plan, self._first = plan, None

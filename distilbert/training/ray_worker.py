@@ -28,7 +28,7 @@ from distilbert.training.reports import Plan, Report
 WANTED_BY = "training on Ray"
 _START = 300.0  # seconds that processes wait for each other at the start
 _POLL = 0.1
-_STEPS = 0.5  # seconds between two words about steps
+_PAUSE = 0.5  # seconds between two words about what is said often
 
 
 class Channel:
@@ -149,13 +149,15 @@ class Told(Report):
         self._channel = channel
         self._last = 0.0
 
+    def preparing(self, what: str) -> None:
+        if self._is_time():
+            self._say("preparing", what)
+
     def begin(self, plan: Plan) -> None:
         self._say("begin", plan)
 
     def stepped(self, step: int) -> None:
-        now = time.monotonic()
-        if now - self._last > _STEPS:
-            self._last = now
+        if self._is_time():
             self._say("stepped", step)
 
     def log(self, step: int, epoch: float, values: Mapping[str, float]) -> None:
@@ -169,6 +171,13 @@ class Told(Report):
 
     def end(self, metrics: Mapping[str, float]) -> None:
         self._say("end", metrics)
+
+    def _is_time(self) -> bool:
+        now = time.monotonic()
+        if now - self._last <= _PAUSE:
+            return False
+        self._last = now
+        return True
 
     def _say(self, kind: str, *facts: Any) -> None:
         self._channel.say.remote(kind, *facts)

@@ -28,6 +28,7 @@ from distilbert.training.distillation.examples import CorpusExamples
 from distilbert.training.distillation.shards import Shards, padded_rows
 from distilbert.training.distillation.student import Model
 from distilbert.training.distillation.topk import compressed, probabilities
+from distilbert.training.reports.report import Tell
 
 SHARD_TOKENS = 1 << 18
 _OPEN = 256  # arrays mapped at a time: a process may not have any number of files open
@@ -35,7 +36,6 @@ _OPEN = 256  # arrays mapped at a time: a process may not have any number of fil
 Array = NDArray[Any]
 Teacher = Callable[[Batch], Mapping[str, Array]]  # `logits`, and `hidden` in the student's coordinates, for a batch
 Collate = Callable[[NDArray[np.int64], int, int], Batch]  # a masked batch of examples: rows, length, number of the mask
-Progress = Callable[[int, int], None]  # shards done, and of how many
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class TeacherCache:
         self.shards = Shards(folder, {**identity, **own, "corpus": examples.shards.identity})
         self._array = functools.lru_cache(maxsize=_OPEN)(self.shards.load)
 
-    def build(self, teacher: Teacher, collate: Collate, batch_size: int, progress: Progress = lambda *_: None) -> None:
+    def build(self, teacher: Teacher, collate: Collate, batch_size: int, tell: Tell = lambda what: None) -> None:
         """Ask the teacher what is not yet known."""
         ranges = len(self.bounds) - 1
         with self.shards.alone():
@@ -105,7 +105,7 @@ class TeacherCache:
                 for name in ("answers", "tokens"):  # how many of each example; they are stored as starts
                     arrays[name] = np.concatenate([[0], np.cumsum(arrays[name], dtype=np.int64)])
                 self.shards.add(arrays, {"examples": len(rows)})
-                progress(number + 1, ranges * self.settings.masks)
+                tell(f"asking the teacher: {number + 1:,} of {ranges * self.settings.masks:,} parts")
             if not self.shards.is_complete:
                 self.shards.complete({})
 
@@ -182,6 +182,7 @@ def cached_labels(
     answer: Callable[[Sequence[NDArray[np.int32]]], Iterator[Array]],
     identity: Mapping[str, Any],
     block: int = 4096,
+    tell: Tell = lambda what: None,
 ) -> NDArray[np.float32]:
     """(N, L) logits of a teacher of a task for every text, asked for once and then read.
 
@@ -191,11 +192,12 @@ def cached_labels(
         answer: logits (L,) for each of some lists of token ids, in order, as `fast.run` gives them.
         identity: the teacher's `model_digest`.
         block: texts asked about before they are written.
+        tell: how far it is.
     """
     shards = Shards(folder, {**identity, "block": block, "corpus": examples.shards.identity})
     if not shards.is_complete:
         with shards.alone():
-            _ask(shards, examples, answer, block)
+            _ask(shards, examples, answer, block, tell)
     return np.concatenate([shards.load(number, "logits", mapped=False) for number in range(len(shards.entries))])
 
 
@@ -204,11 +206,13 @@ def _ask(
     examples: CorpusExamples,
     answer: Callable[[Sequence[NDArray[np.int32]]], Iterator[Array]],
     block: int,
+    tell: Tell,
 ) -> None:
     """Ask a teacher of a task about the texts that are left."""
     for start in range(0, len(examples), block)[len(shards.entries) :]:
         rows = range(start, min(start + block, len(examples)))
         logits = np.stack([np.asarray(found, np.float32) for found in answer([examples[row] for row in rows])])
         shards.add({"logits": logits}, {"examples": len(rows)})
+        tell(f"asking the teacher: {rows.stop:,} of {len(examples):,} texts")
     if not shards.is_complete:
         shards.complete({})

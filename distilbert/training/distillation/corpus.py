@@ -14,7 +14,7 @@ in a text is text. Shards end between texts, so that a killed run goes on after 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.data import Place
 from distilbert.training.distillation.shards import Shards
 from distilbert.training.distillation.texts import Text, read_texts
+from distilbert.training.reports.report import Tell
 from distilbert.training.tasks.labels import label_name, shown
 
 SPECIAL = 2  # [CLS] and [SEP] of each example
@@ -36,7 +37,6 @@ SHARD_TOKENS = 1 << 21
 _GROUP_TEXTS, _GROUP_CHARACTERS = 512, 1 << 20  # tokenised at once
 
 Array = NDArray[Any]
-Progress = Callable[[Path, int], None]  # the file that is read, and how many tokens there are so far
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def build_corpus(
     settings: CorpusSettings,
     *,
     shard_tokens: int = SHARD_TOKENS,
-    progress: Progress = lambda path, tokens: None,
+    tell: Tell = lambda what: None,
 ) -> Shards:
     """Tokenise files into a folder, or go on where a killed run left off; at once where it is done.
 
@@ -79,7 +79,7 @@ def build_corpus(
     if not shards.is_complete:
         with shards.alone():
             if not shards.is_complete:  # another process may have done it meanwhile
-                _Builder(shards, files, tokenizer, settings, shard_tokens, progress).run()
+                _Builder(shards, files, tokenizer, settings, shard_tokens, tell).run()
     if not shards.facts or not shards.facts["examples"]:
         raise InputError(f"{', '.join(map(str, files[:5]))}: no text to learn from")
     return shards
@@ -98,10 +98,10 @@ class _Builder:
         tokenizer: DistilBertTokenizer,
         settings: CorpusSettings,
         shard_tokens: int,
-        progress: Progress,
+        tell: Tell,
     ) -> None:
         self.shards, self.files, self.tokenizer, self.settings = shards, files, tokenizer, settings
-        self.shard_tokens, self.progress = shard_tokens, progress
+        self.shard_tokens, self.tell = shard_tokens, tell
         self.room = settings.max_seq_length - SPECIAL
         self.dtype = np.uint16 if len(tokenizer) <= 1 << 16 else np.int32
         self.separator = int(tokenizer.convert_tokens_to_ids(str(tokenizer.sep_token)))
@@ -116,7 +116,7 @@ class _Builder:
             rows = read_texts(self.files[number], self.settings.columns, self.settings.format, start)
             for group in _groups(rows):
                 self._take(self.files[number], group)
-                self.progress(self.files[number], self.tokens)
+                self.tell(f"tokenising {self.files[number].name}: {self.tokens:,} tokens so far")
                 if self.held >= self.shard_tokens:
                     self._flush(number, group[-1].number + 1)
                 if self._is_full():

@@ -35,6 +35,7 @@ from distilbert.training.output import (
     recipe_stamp,
 )
 from distilbert.training.reports import Report
+from distilbert.training.reports.report import Tell
 from distilbert.training.starting import check_evaluation, engine_of, engine_settings
 
 
@@ -57,14 +58,19 @@ def distill(recipe: DistillRecipe, reports: Sequence[Report] = ()) -> Outcome:
     check_evaluation(recipe, recipe.validation_file or None)
     prepare_output(recipe, world)
     await_output(recipe, world, stamp)
-    prepared = prepare(recipe, count_pieces(recipe) if recipe.vocab_size else None)
+
+    def tell(what: str) -> None:
+        for report in reports if world.is_first else ():
+            report.preparing(what)
+
+    prepared = prepare(recipe, count_pieces(recipe, tell) if recipe.vocab_size else None)
     classes = prepared.teacher.config.id2label if recipe.task else None
-    train = read_examples(recipe, "train", prepared.tokenizer, classes)
+    train = read_examples(recipe, "train", prepared.tokenizer, tell, classes)
     validation = None
     if recipe.validation_file:
-        validation = read_examples(recipe, "validation", prepared.tokenizer, classes)
+        validation = read_examples(recipe, "validation", prepared.tokenizer, tell, classes)
     with engine_class.loading(recipe.bf16):
-        task, objective = (_of_task if recipe.task else _of_text)(recipe, backend, prepared, train)
+        task, objective = (_of_task if recipe.task else _of_text)(recipe, backend, prepared, train, tell)
         student = _model(backend, prepared.student)
     engine: Engine = engine_class(student, objective, engine_settings(recipe, student, world))
     checkpoints = Checkpoints(
@@ -84,7 +90,7 @@ def distill(recipe: DistillRecipe, reports: Sequence[Report] = ()) -> Outcome:
 
 
 def _of_text(
-    recipe: DistillRecipe, backend: str, prepared: Prepared, train: CorpusExamples
+    recipe: DistillRecipe, backend: str, prepared: Prepared, train: CorpusExamples, tell: Tell
 ) -> tuple[Distillation, Any]:
     """Masked language modelling: how batches are made, and the loss."""
     module, settings = importlib.import_module(f"distilbert.{backend}.distillation"), loss_settings(recipe)
@@ -99,34 +105,39 @@ def _of_text(
         is_asked = bool(recipe.alpha_ce or recipe.alpha_cos)
         return task, module.DistillationObjective(settings, teacher() if is_asked else None)
     if not cache.shards.is_complete:
-        _fill(cache, teacher, task, train, recipe.per_device_eval_batch_size)
+        _fill(cache, teacher, task, train, recipe.per_device_eval_batch_size, tell)
     task.cache = cache
     return task, module.DistillationObjective(settings, None)
 
 
 def _fill(
-    cache: TeacherCache, teacher: Callable[[], Any], task: Distillation, train: CorpusExamples, batch_size: int
+    cache: TeacherCache,
+    teacher: Callable[[], Any],
+    task: Distillation,
+    train: CorpusExamples,
+    batch_size: int,
+    tell: Tell,
 ) -> None:
     """Ask the teacher, if no other process has meanwhile."""
     with cache.shards.alone():
         if not cache.shards.is_complete:
-            cache.build(teacher().ask, functools.partial(task.collate_for_cache, train), batch_size)
+            cache.build(teacher().ask, functools.partial(task.collate_for_cache, train), batch_size, tell)
 
 
 def _of_task(
-    recipe: DistillRecipe, backend: str, prepared: Prepared, train: CorpusExamples
+    recipe: DistillRecipe, backend: str, prepared: Prepared, train: CorpusExamples, tell: Tell
 ) -> tuple[TaskDistillation, Any]:
     """A task: how batches are made, and the loss. The teacher answers before the first step, once."""
     module = importlib.import_module(f"distilbert.{backend}.distillation")
     logits = np.zeros((len(train), prepared.teacher.config.num_labels), np.float32)  # which count for nothing
     if recipe.alpha_ce:
-        logits = _teacher_logits(recipe, backend, prepared)
+        logits = _teacher_logits(recipe, backend, prepared, tell)
     return TaskDistillation(recipe, logits), module.TaskDistillationObjective(loss_settings(recipe))
 
 
-def _teacher_logits(recipe: DistillRecipe, backend: str, prepared: Prepared) -> NDArray[np.float32]:
+def _teacher_logits(recipe: DistillRecipe, backend: str, prepared: Prepared, tell: Tell) -> NDArray[np.float32]:
     """(N, L) the teacher's answers to all texts, in its own tokens."""
-    texts = read_examples(recipe, "train", prepared.teacher_tokenizer, prepared.teacher.config.id2label)
+    texts = read_examples(recipe, "train", prepared.teacher_tokenizer, tell, prepared.teacher.config.id2label)
     folder = Path(recipe.teacher_cache or Path(recipe.output_dir) / ANSWERS)
 
     @functools.cache
@@ -136,7 +147,7 @@ def _teacher_logits(recipe: DistillRecipe, backend: str, prepared: Prepared) -> 
     def answer(sequences: Sequence[NDArray[np.int32]]) -> Iterator[NDArray[np.float32]]:
         return (found.logits for found in fast().run(sequence.tolist() for sequence in sequences))
 
-    return cached_labels(folder, texts, answer, {"teacher": model_digest(prepared.teacher)})
+    return cached_labels(folder, texts, answer, {"teacher": model_digest(prepared.teacher)}, tell=tell)
 
 
 def _as_asked(teacher: Model, recipe: DistillRecipe) -> Model:

@@ -23,13 +23,14 @@ from distilbert.errors import InputError
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.distillation.batches import Distillation
 from distilbert.training.distillation.cache import SHARD_TOKENS, CacheSettings, TeacherCache, model_digest
-from distilbert.training.distillation.corpus import NO_LABEL, CorpusSettings, Progress, build_corpus, tokenizer_digest
+from distilbert.training.distillation.corpus import NO_LABEL, CorpusSettings, build_corpus, tokenizer_digest
 from distilbert.training.distillation.examples import CorpusExamples
 from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.distillation.reference import LossSettings
 from distilbert.training.distillation.student import Prepared
 from distilbert.training.distillation.texts import find_texts, text_columns
 from distilbert.training.output import CORPUS
+from distilbert.training.reports.report import Tell
 
 
 def loss_settings(recipe: DistillRecipe) -> LossSettings:
@@ -37,20 +38,20 @@ def loss_settings(recipe: DistillRecipe) -> LossSettings:
     return LossSettings(**{name: getattr(recipe, name) for name in LossSettings.__dataclass_fields__})
 
 
-def count_pieces(recipe: DistillRecipe, progress: Progress = lambda path, tokens: None) -> NDArray[np.int64]:
+def count_pieces(recipe: DistillRecipe, tell: Tell) -> NDArray[np.int64]:
     """(V,) how often the corpus has each piece of the teacher's tokenizer."""
     source = hub.resolve(recipe.teacher_name_or_path)
     tokenizer = DistilBertTokenizer.from_pretrained(source if source.is_dir() else source.parent)
     classes = open_checkpoint(source).config.id2label if recipe.task else None
-    return read_examples(recipe, "train", tokenizer, classes, progress).counts
+    return read_examples(recipe, "train", tokenizer, tell, classes).counts
 
 
 def read_examples(
     recipe: DistillRecipe,
     part: str,
     tokenizer: DistilBertTokenizer,
+    tell: Tell,
     classes: Mapping[int, str] | None = None,
-    progress: Progress = lambda path, tokens: None,
 ) -> CorpusExamples:
     """The texts of a recipe, tokenised on disk once for every tokenizer.
 
@@ -58,8 +59,8 @@ def read_examples(
         recipe: what the user asked for.
         part: `train` or `validation`.
         tokenizer: whose tokens.
+        tell: how far it is.
         classes: of a task, `id2label` of the teacher.
-        progress: told the file that is read, and how many tokens there are so far.
 
     Raises:
         InputError, FileError: with file and row.
@@ -76,7 +77,7 @@ def read_examples(
     files = find_texts(recipe.corpus if training else recipe.validation_file, recipe.input_format)
     home = Path(recipe.corpus_folder or Path(recipe.output_dir) / CORPUS)
     folder = home / f"{part}-{tokenizer_digest(tokenizer)[:12]}"
-    found = CorpusExamples(build_corpus(folder, files, tokenizer, settings, progress=progress), tokenizer)
+    found = CorpusExamples(build_corpus(folder, files, tokenizer, settings, tell=tell), tokenizer)
     if found.labels is not None and (recipe.alpha_label or not training) and (found.labels == NO_LABEL).all():
         wanted = "alpha_label above 0 learns from labels" if training else "evaluation compares with labels"
         raise InputError(f"{files[0]}: {wanted}, and there are none; name their column, as in --column label=NAME")

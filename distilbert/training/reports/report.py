@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from distilbert.training.reports.run_facts import Plan
 
+Tell = Callable[[str], None]  # told what goes on
+
 
 class Report:
     """Base of reports: hears everything and does nothing. Steps count from 1, and are those of the whole training."""
+
+    def preparing(self, what: str) -> None:
+        """What goes on before the first step, and how far it is. It may be said often."""
 
     def begin(self, plan: Plan) -> None:
         """A training begins, or goes on."""
