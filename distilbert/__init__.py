@@ -37,6 +37,7 @@ _NAMES = {
     "open_checkpoint": ("convert", "open_checkpoint"),
     "pipeline": ("pipelines", "pipeline"),
     "predict_files": ("predict", "predict_files"),
+    "tune": ("training.tuning", "tune"),
     "set_threads": ("threads", "set_threads"),
     **{name: ("pt", name) for name in _MODELS},
     **{f"TF{name}": ("tf", name) for name in _MODELS},

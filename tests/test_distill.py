@@ -13,13 +13,13 @@ import pytest
 
 from distilbert import backend as backend_table
 from distilbert.convert import open_checkpoint
-from distilbert.errors import InputError, TrainingError
+from distilbert.errors import FileError, InputError, TrainingError
 from distilbert.training import output
 from distilbert.training.distillation import distilling
 from distilbert.training.distillation.distilling import distill
 from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.engine import World
-from distilbert.training.output import Outcome, await_output, prepare_output, recipe_stamp
+from distilbert.training.output import Outcome, await_output, prepared_output, recipe_stamp
 from distilbert.training.reports import Report
 
 from .test_parity import backends
@@ -184,19 +184,35 @@ def test_the_first_process_prepares_and_others_wait(tmp_path: Path) -> None:
         before, done = recipe_stamp(wanted), threading.Event()
 
         def follow(before: tuple[int, int] | None = before, done: threading.Event = done) -> None:
-            prepare_output(wanted, World(1, 2))
-            await_output(wanted, World(1, 2), before)
-            done.set()
+            with prepared_output(wanted, World(1, 2)):
+                await_output(wanted, World(1, 2), before)
+                done.set()
 
         other = threading.Thread(target=follow)
         other.start()
         time.sleep(0.2)
         assert not done.is_set()
         assert (tmp_path / "out").exists() == (before is not None)
-        prepare_output(wanted, World(0, 2))
-        await_output(wanted, World(0, 2), recipe_stamp(wanted))  # the first waits for nobody
-        assert done.wait(10)
+        with prepared_output(wanted, World(0, 2)):
+            await_output(wanted, World(0, 2), recipe_stamp(wanted))  # the first waits for nobody
+            assert done.wait(10)
         other.join()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_two_trainings_do_not_share_a_folder(tmp_path: Path, overwrite: bool) -> None:
+    wanted = recipe(tmp_path, overwrite_output_dir=overwrite)
+    other = World()
+    with prepared_output(wanted, World()):
+        with pytest.raises(FileError, match="another training is at work in it"), prepared_output(wanted, other):
+            pass
+        with prepared_output(wanted, World(1, 2)):  # it is the first of several that holds the folder
+            pass
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["recipe.yaml"]
+    with pytest.raises(KeyError), prepared_output(wanted, other):
+        raise KeyError
+    with prepared_output(wanted, other):  # nothing holds it after an error
+        pass
 
 
 def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,5 +221,6 @@ def test_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(output, "LOST", 0.2)
     with pytest.raises(TrainingError, match=r"the first process has written no recipe.yaml there"):
         await_output(wanted, World(1, 2), None)
-    prepare_output(wanted, World(0, 2))
+    with prepared_output(wanted, World(0, 2)):
+        pass
     await_output(wanted, World(1, 2), recipe_stamp(wanted))  # it had been written before it was looked at

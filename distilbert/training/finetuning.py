@@ -14,7 +14,7 @@ from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training import tasks
 from distilbert.training.checkpoints import Checkpoints
 from distilbert.training.loop import Training
-from distilbert.training.output import Outcome, check_output, complete, contents, data_reports, prepare_output
+from distilbert.training.output import Outcome, check_output, complete, contents, data_reports, prepared_output
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.reports import Report
 from distilbert.training.starting import (
@@ -66,10 +66,9 @@ def finetune(recipe: FinetuneRecipe, reports: Sequence[Report] = ()) -> Outcome:
     objectives = importlib.import_module(f"distilbert.{backend}.objectives")
     objective = objectives.TaskObjective(model.config, model.task, recipe.label_smoothing_factor)
     engine = engine_class(model, objective, engine_settings(recipe, model, world))
-    prepare_output(recipe, world, identity)
     checkpoints = Checkpoints(
         Path(recipe.output_dir), identity, model.config, task.model_task, tokenizer, recipe.save_total_limit
     )
-    with data_reports(recipe, world, reports) as told:
+    with prepared_output(recipe, world, identity), data_reports(recipe, world, reports) as told:
         training = Training(recipe, engine, task, train, validation, checkpoints, task.max_length, told)
         return complete(training, recipe.model_name_or_path, files)

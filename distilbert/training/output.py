@@ -9,10 +9,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from distilbert.errors import DistilBertError, FileError, InputError, TrainingError
 from distilbert.files import file_digest, write_json
@@ -35,6 +37,7 @@ CORPUS, ANSWERS = (
     "corpus",
     "teacher",
 )  # of a distillation: shards of token ids for each tokenizer, and a teacher's answers
+LOCK = ".lock"  # is there while a training is at work
 LATE = 60.0  # seconds after which a recipe that lies there is taken for the one of this start
 LOST = 600.0  # seconds after which the first process is taken to be gone
 
@@ -99,14 +102,46 @@ def contents(paths: Sequence[Path]) -> list[str]:
     return [file_digest(path)[:16] for path in paths]
 
 
-def prepare_output(recipe: TrainingArguments, world: World, identity: dict[str, Any] | None = None) -> None:
-    """Make the output folder, with the recipe in it; arguments and errors as of `check_output`."""
-    folder = Path(recipe.output_dir)
+@contextmanager
+def prepared_output(recipe: TrainingArguments, world: World, identity: dict[str, Any] | None = None) -> Iterator[None]:
+    """Make the output folder, with the recipe in it, and keep other trainings out while entered.
+
+    Raises:
+        InputError, FileError: as `check_output`, or another training is at work there.
+    """
     if not world.is_first:
+        yield
         return
     check_output(recipe, identity or recipe.identity(world.size))
+    with _unwritable(Path(recipe.output_dir)):
+        Path(recipe.output_dir).mkdir(parents=True, exist_ok=True)
+    with _alone(Path(recipe.output_dir)):
+        _prepare(recipe)
+        yield
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder, where its file system knows locks; a process that is killed holds nothing any more."""
+    lock = FileLock(folder / LOCK, timeout=0)
+    with _unwritable(folder), suppress(NotImplementedError):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise FileError(
+                f"{folder}: another training is at work in it; wait for it, or choose another output folder"
+            ) from None
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            (folder / LOCK).unlink(missing_ok=True)
+            lock.release()
+
+
+def _prepare(recipe: TrainingArguments) -> None:
+    folder = Path(recipe.output_dir)
     with _unwritable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         if recipe.overwrite_output_dir:
             _remove_training(folder)
         for unfinished in folder.glob(".checkpoint-*.partial"):  # of a training that was killed while it wrote
@@ -116,7 +151,7 @@ def prepare_output(recipe: TrainingArguments, world: World, identity: dict[str, 
 
 
 def recipe_stamp(recipe: TrainingArguments) -> tuple[int, int] | None:
-    """What changes whenever `prepare_output` writes the recipe; None where there is none."""
+    """What changes whenever `prepared_output` writes the recipe; None where there is none."""
     try:
         found = (Path(recipe.output_dir) / RECIPE_NAME).stat()
     except OSError:

@@ -23,7 +23,7 @@ from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.distillation.stages import count_pieces, loss_settings, open_cache, read_examples
 from distilbert.training.distillation.student import Model, Prepared, prepare
 from distilbert.training.distillation.texts import find_texts
-from distilbert.training.engine import Engine
+from distilbert.training.engine import Engine, World
 from distilbert.training.loop import Training
 from distilbert.training.output import (
     ANSWERS,
@@ -31,7 +31,7 @@ from distilbert.training.output import (
     await_output,
     complete,
     data_reports,
-    prepare_output,
+    prepared_output,
     recipe_stamp,
 )
 from distilbert.training.reports import Report
@@ -56,8 +56,14 @@ def distill(recipe: DistillRecipe, reports: Sequence[Report] = ()) -> Outcome:
     stamp = recipe_stamp(recipe)
     world = engine_class.join()
     check_evaluation(recipe, recipe.validation_file or None)
-    prepare_output(recipe, world)
-    await_output(recipe, world, stamp)
+    with prepared_output(recipe, world):
+        await_output(recipe, world, stamp)
+        return _distil(recipe, reports, engine_class, world)
+
+
+def _distil(recipe: DistillRecipe, reports: Sequence[Report], engine_class: type[Engine], world: World) -> Outcome:
+    """All that is done in the output folder."""
+    backend = engine_class.backend
 
     def tell(what: str) -> None:
         for report in reports if world.is_first else ():
@@ -72,7 +78,7 @@ def distill(recipe: DistillRecipe, reports: Sequence[Report] = ()) -> Outcome:
     with engine_class.loading(recipe.bf16):
         task, objective = (_of_task if recipe.task else _of_text)(recipe, backend, prepared, train, tell)
         student = _model(backend, prepared.student)
-    engine: Engine = engine_class(student, objective, engine_settings(recipe, student, world))
+    engine = engine_class(student, objective, engine_settings(recipe, student, world))
     checkpoints = Checkpoints(
         Path(recipe.output_dir),
         recipe.identity(world.size),
