@@ -69,9 +69,9 @@ def sst2(data: Path, work: Path) -> Recipe:
         "validation_file": [str(folder / "dev_official_872.tsv")],
         "column": ["text=sentence"],
         "learning_rate": 5e-5,
-        "num_train_epochs": 2,
+        "num_train_epochs": 3,
         "eval_strategy": "steps",
-        "eval_steps": 500,
+        "eval_steps": 250,
     }
 
 

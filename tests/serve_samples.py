@@ -16,6 +16,7 @@ from distilbert.demo import MODEL
 from .samples import task_config, write_model
 
 LONGEST = 64  # tokens
+VOCABULARY = DistilBertConfig.from_pretrained(MODEL).vocab_size
 OWN_TASK = {  # of a model, and the route that answers it
     "masked-lm": "fill-mask",
     "sequence-classification": "text-classification",
@@ -29,7 +30,7 @@ OWN_TASK = {  # of a model, and the route that answers it
 def write(folder: Path, task: str, **fields: Any) -> Path:
     """A small random model with the demo's vocabulary."""
     sizes: dict[str, Any] = {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 37, "num_labels": 3}
-    config = DistilBertConfig(**{"vocab_size": 3000, "max_position_embeddings": LONGEST, **sizes, **fields})
+    config = DistilBertConfig(**{"vocab_size": VOCABULARY, "max_position_embeddings": LONGEST, **sizes, **fields})
     write_model(folder, task_config(config, task), task)
     DistilBertTokenizer.from_pretrained(MODEL).save_pretrained(folder)
     return folder

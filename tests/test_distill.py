@@ -23,7 +23,7 @@ from distilbert.training.output import Outcome, await_output, prepared_output, r
 from distilbert.training.reports import Report
 
 from .test_parity import backends
-from .training_samples import write_reviews, write_start
+from .training_samples import VOCABULARY, write_reviews, write_start
 
 TASK = "text-classification"
 UNIT = "distilbert.transformer.layer.0.ffn.lin1.weight"
@@ -100,7 +100,7 @@ def pytorch() -> None:
 
 @pytest.mark.usefixtures("pytorch")
 def test_a_cache_is_made_once_and_answers_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"teacher_cache": str(tmp_path / "answers"), "cache_top_k": 3000, "cache_masks": 2, "dropout": 0.0}
+    options = {"teacher_cache": str(tmp_path / "answers"), "cache_top_k": VOCABULARY, "cache_masks": 2, "dropout": 0.0}
     first = distill(recipe(tmp_path, output=str(tmp_path / "first"), **options))
     monkeypatch.setattr(distilling, "_fill", None)  # nothing is to be asked again
     second = distill(recipe(tmp_path, output=str(tmp_path / "second"), **options))
@@ -129,7 +129,7 @@ def test_labels_vocabulary_and_width_of_a_task(tmp_path: Path) -> None:
     assert (found.finished, found.steps) == (True, 4)
     student = open_checkpoint(tmp_path / "out")
     assert student.config.dim == 16
-    assert student.config.vocab_size < 3000
+    assert student.config.vocab_size < VOCABULARY
     assert dict(student.config.id2label) == {0: "negative", 1: "positive"}
     assert np.load(tmp_path / "out" / "teacher" / "shard-00000.logits.npy").shape == (96, 2)
     table = tmp_path / "bare.csv"

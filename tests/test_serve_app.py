@@ -29,7 +29,7 @@ from distilbert.serve.models import Models, Served, UnknownModel, load, parse
 from distilbert.serve.settings import Settings
 
 from .pipeline_samples import AWKWARD
-from .serve_samples import OWN_TASK, ask, assert_error, get, post, write
+from .serve_samples import OWN_TASK, VOCABULARY, ask, assert_error, get, post, write
 
 pytestmark = pytest.mark.skipif(not installed(), reason="no framework is installed")
 
@@ -202,7 +202,7 @@ def test_tokens_and_back(app, models):
     assert post(app, "/decode", {"ids": ids}).json() == ["a film"]
     found = post(app, "/decode", {"ids": [ids, ids[1:2]], "skip_special_tokens": False}).json()
     assert found == ["[CLS] a film [SEP]", "a"]
-    for wrong in ([-1], [3000], [[10**30]], [1, [2]], [["a"]], [True, None]):
+    for wrong in ([-1], [VOCABULARY], [[10**30]], [1, [2]], [["a"]], [True, None]):
         assert post(app, "/decode", {"ids": wrong}).status_code == 422
 
 
@@ -531,7 +531,7 @@ def test_usual_questions_are_within_the_limit(models):
 def test_more_words_than_there_are_count_as_all_of_them(models):
     app = create_app(models)
     found = post(app, "/fill-mask", {"inputs": "a [MASK].", "parameters": {"top_k": 10**9}})
-    assert len(found.json()) == 3000
+    assert len(found.json()) == VOCABULARY
     app.state.batcher.stop()
 
 

@@ -19,7 +19,15 @@ from .samples import write_model
 GOOD, BAD = ("good", "wonderful", "moving", "funny", "best"), ("bad", "dull", "boring", "worst", "mess")
 FILLERS = ("the", "film", "is", "a", "story", "with", "actors", "and", "of", "in")
 TOKENIZER = ("vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-SIZES = {"vocab_size": 3000, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 64}
+VOCABULARY = DistilBertConfig.from_pretrained(MODEL).vocab_size
+SIZES = {
+    "vocab_size": VOCABULARY,
+    "dim": 32,
+    "n_layers": 2,
+    "n_heads": 4,
+    "hidden_dim": 64,
+    "max_position_embeddings": 64,
+}
 
 
 def write_start(folder: Path, task: str = "encoder", **fields: Any) -> Path:
