@@ -34,6 +34,7 @@ from distilbert.training.distillation.distilling import distill
 from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.finetuning import finetune
 from distilbert.training.recipes import FinetuneRecipe
+from distilbert.training.tuning import tune
 
 __version__: str
 
@@ -72,4 +73,5 @@ __all__ = [
     "pipeline",
     "predict_files",
     "set_threads",
+    "tune",
 ]
