@@ -71,6 +71,7 @@ def test_every_command_has_help():
         "convert",
         "inspect",
         "verify",
+        "migrate",
         "finetune",
         "tune",
         "distill",

@@ -13,7 +13,20 @@ from typing import Annotated
 import typer
 
 from distilbert import __version__
-from distilbert.cli import bench, convert, demo, distill, env, finetune, inspection, predict, serve, tune, verify
+from distilbert.cli import (
+    bench,
+    convert,
+    demo,
+    distill,
+    env,
+    finetune,
+    inspection,
+    migrate,
+    predict,
+    serve,
+    tune,
+    verify,
+)
 from distilbert.cli.failures import end_on_signals, flush_output, reported
 
 app = typer.Typer(
@@ -30,6 +43,7 @@ for command in (
     convert.convert,
     inspection.inspect,
     verify.verify,
+    migrate.migrate,
     finetune.finetune,
     tune.tune,
     distill.distill,

@@ -35,8 +35,8 @@ def show_json(value: Any) -> None:
 
 
 def say(kind: str, message: str) -> None:
-    """Print `kind: message` to standard error, whole and unwrapped; the kind is `error`, `problem` or `warning`."""
-    colour = typer.colors.YELLOW if kind == "warning" else typer.colors.RED
+    """Print `kind: message` to standard error, whole and unwrapped; kinds are `error`, `problem`, `warning`, `note`."""
+    colour = typer.colors.YELLOW if kind in ("warning", "note") else typer.colors.RED
     plain = False if os.environ.get("NO_COLOR") else None
     typer.secho(f"{kind}:", err=True, nl=False, fg=colour, bold=True, color=plain)
     typer.echo(f" {message}", err=True)
