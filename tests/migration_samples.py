@@ -34,19 +34,16 @@ class Script:
         task: of the checkpoint that it loads.
         formats: what the checkpoint is written in; transformers 4.57 reads no other there with the libraries of today.
         bound: on the difference of every number.
-        fault: why they are further apart today; empty where they are not.
     """
 
     name: str
     task: str
     formats: tuple[str, ...]
     bound: float = FORWARD
-    fault: str = ""
 
 
-_ADAM = "Keras 3's Adam squares the gradients of a word that comes twice in a batch one by one, not their sum"
 ALL = (
-    Script("tf_fit.py", "sequence-classification", ("tensorflow",), TRAINING, _ADAM),
+    Script("tf_fit.py", "sequence-classification", ("tensorflow",), TRAINING),
     Script("tf_gradient_tape.py", "token-classification", ("tensorflow",), TRAINING),
     Script("tf_masked_lm.py", "masked-lm", ("tensorflow",)),
     Script("tf_functional.py", "encoder", ("tensorflow",), TRAINING),

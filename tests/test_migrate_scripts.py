@@ -45,14 +45,8 @@ def test_every_script_is_rewritten_whole(script, tmp_path):
     assert migrate([copy], all_auto=True).files == []
 
 
-def expected(script: Script):
-    """The script as a parameter, with what is known to be wrong with it."""
-    marks = [pytest.mark.xfail(reason=script.fault, strict=True, raises=AssertionError)] if script.fault else []
-    return pytest.param(script, marks=marks, id=script.name)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("script", [expected(script) for script in ALL])
+@pytest.mark.parametrize("script", ALL, ids=[script.name for script in ALL])
 def test_the_same_numbers(script, tmp_path):
     for package in sorted(needed(script)):
         pytest.importorskip(package)
