@@ -29,6 +29,21 @@ from .samples import TINY, random_tensors
 
 TASK = "sequence-classification"
 
+COMMANDS = (
+    "convert",
+    "inspect",
+    "verify",
+    "migrate",
+    "finetune",
+    "tune",
+    "distill",
+    "predict",
+    "serve",
+    "bench",
+    "demo",
+    "env",
+)
+
 
 def invoke(*arguments: object, code: int = 0):
     """The result of a command that is expected to end with `code`, and never with a traceback."""
@@ -67,20 +82,7 @@ def test_version():
 
 def test_every_command_has_help():
     names = [command.callback.__name__ for command in app.registered_commands]
-    assert names == [
-        "convert",
-        "inspect",
-        "verify",
-        "migrate",
-        "finetune",
-        "tune",
-        "distill",
-        "predict",
-        "serve",
-        "bench",
-        "demo",
-        "env",
-    ]
+    assert tuple(names) == COMMANDS
     for name in names:
         assert "Usage: " in invoke(name, "--help").stdout
 

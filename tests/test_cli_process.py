@@ -11,23 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .test_cli import write
+from .test_cli import COMMANDS, write
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax"}
-COMMANDS = (
-    "convert",
-    "inspect",
-    "verify",
-    "migrate",
-    "finetune",
-    "tune",
-    "distill",
-    "predict",
-    "serve",
-    "bench",
-    "demo",
-    "env",
-)
 
 # Runs the command line after a line that changes something, and lists what is then imported.
 PROGRAM = """

@@ -11,15 +11,11 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from distilbert.errors import BackendError, FileError, InputError
 from distilbert.migrate import files
 from distilbert.migrate.notes import Change, Kind, Note
 from distilbert.migrate.result import FileResult, Migration
-
-if TYPE_CHECKING:
-    from distilbert.migrate.files import Source
 
 __all__ = ["Change", "FileResult", "Kind", "Migration", "Note", "migrate"]
 
@@ -64,7 +60,7 @@ def _migrate_file(path: Path, all_auto: bool, write: bool) -> FileResult:
         source = files.read(path)
         result = _rewritten(FileResult(path, source.text, source.text), all_auto)
         if write and result.changed:
-            _write(source, result)
+            files.write(source, result.after)
     except FileError as error:
         return replace(result, after=result.before, problems=(*result.problems, str(error)))
     return result
@@ -96,7 +92,3 @@ def _shadow(path: Path) -> Iterable[Note]:
     for other in (path.parent / "distilbert.py", path.parent / "distilbert" / "__init__.py"):
         if other.is_file() and path.parent.name != "distilbert":
             yield Note(Kind.CHANGE, 1, str(other), "import distilbert finds this first; give it another name")
-
-
-def _write(source: Source, result: FileResult) -> None:
-    files.write(source, result.after)
