@@ -48,6 +48,10 @@ class QualityError(DistilBertError, ValueError):
     """A model in low precision answers worse than is allowed."""
 
 
+class ParityError(DistilBertError, ValueError):
+    """What was written gives other numbers than what it was made from."""
+
+
 class TrainingError(DistilBertError, RuntimeError):
     """A training cannot go on: its loss is no number any more, or a process that took part is gone."""
 
