@@ -19,6 +19,7 @@ from distilbert.cli import (
     demo,
     distill,
     env,
+    export,
     finetune,
     inspection,
     migrate,
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 for command in (
     convert.convert,
+    export.export,
     inspection.inspect,
     verify.verify,
     migrate.migrate,

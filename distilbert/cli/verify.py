@@ -36,7 +36,10 @@ def verify(
     source: Source,
     against: Annotated[
         str | None,
-        typer.Option(metavar="OTHER", help="A second checkpoint, which must hold the same weights, bit by bit."),
+        typer.Option(
+            metavar="OTHER",
+            help="A second checkpoint, which must hold the same weights, bit by bit; or an export, which must agree.",
+        ),
     ] = None,
     backends: Annotated[
         str | None,
@@ -65,13 +68,15 @@ def verify(
     """
     from distilbert import hub
     from distilbert.convert import open_checkpoint
+    from distilbert.export.running import is_export
     from distilbert.parity.certify import verify as run
 
     _check_targets(plot, certificate)
     names = backends.split(",") if backends else None
     with working() as progress:
-        for checkpoint in filter(None, (source, against)):
-            open_checkpoint(hub.resolve(checkpoint))  # what cannot be read is said before the frameworks are imported
+        for checkpoint in filter(None, (source, against)):  # what cannot be read is said before frameworks are imported
+            if checkpoint == source or not is_export(Path(checkpoint)):
+                open_checkpoint(hub.resolve(checkpoint))
         load_quietly(names or installed(), "verify")
         report = run(source, against, names, str(dtype), task=task, gradients=gradients, progress=progress)
     if as_json:

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
 from types import ModuleType
 
-from distilbert.errors import BackendError, InputError
+from distilbert.backend import BACKENDS, RUNTIMES, Backend
+from distilbert.errors import InputError
+
+INT8 = "int8"  # weights in 8 bits ahead, activations while it runs
+STATIC_INT8 = "int8-static"  # both ahead; ranges of the activations are measured on texts of the user
+QUANTIZED = (INT8, STATIC_INT8)
 
 
 @dataclass(frozen=True)
@@ -17,45 +21,37 @@ class Format:
 
     Attributes:
         name: of the option.
-        title: what a reader calls what runs it.
         file: the name of the file or folder.
-        framework: short name of the framework that writes it.
-        extra: of `pip install "distilbert[...]"`, for what runs it.
-        packages: that run it.
-        dtypes: float types in which it can be written.
+        writer: short name of the framework that writes it.
+        runner: short name of the framework or runtime that runs it.
+        dtypes: number formats in which it can be written.
     """
 
     name: str
-    title: str
     file: str
-    framework: str
-    extra: str
-    packages: tuple[str, ...]
+    writer: str
+    runner: str
     dtypes: tuple[str, ...]
+
+    @property
+    def runtime(self) -> Backend:
+        """What runs it."""
+        return (BACKENDS | RUNTIMES)[self.runner]
 
     def module(self) -> ModuleType:
         """The module `distilbert.export.<name>_format`, with `write` and `Session`."""
         return importlib.import_module(f"distilbert.export.{self.name.replace('-', '_')}_format")
 
-    def require(self, wanted_by: str) -> None:
-        """Raise BackendError with the install command unless what runs the format is installed."""
-        missing = [package for package in self.packages if importlib.util.find_spec(package.split(".")[0]) is None]
-        if missing:
-            raise BackendError(
-                f"{wanted_by} needs {self.title}, but {' and '.join(missing)} cannot be imported.\n"
-                f'  install:  pip install "distilbert[{self.extra}]"'
-            )
-
 
 FORMATS = {
     row.name: row
     for row in (
-        Format("onnx", "ONNX Runtime", "model.onnx", "pt", "onnx", ("onnxruntime",), ("float32", "float16")),
-        Format("openvino", "OpenVINO", "openvino_model.xml", "pt", "openvino", ("openvino",), ("float32", "float16")),
-        Format("torch-export", "PyTorch", "model.pt2", "pt", "pt", ("torch",), ("float32", "float16", "bfloat16")),
-        Format("saved-model", "TensorFlow", "saved_model", "tf", "tf", ("tensorflow",), ("float32",)),
-        Format("litert", "LiteRT", "model.tflite", "tf", "litert", ("ai_edge_litert",), ("float32", "float16")),
-        Format("stablehlo", "JAX", "model.jax", "flax", "flax", ("jax",), ("float32", "float16", "bfloat16")),
+        Format("onnx", "model.onnx", "pt", "onnx", ("float32", "float16", INT8, STATIC_INT8)),
+        Format("openvino", "openvino_model.xml", "pt", "openvino", ("float32", "float16")),
+        Format("litert", "model.tflite", "tf", "litert", ("float32", "float16", INT8)),
+        Format("saved-model", "saved_model", "tf", "tf", ("float32",)),
+        Format("stablehlo", "model.jax", "flax", "flax", ("float32", "float16", "bfloat16")),
+        Format("torch-export", "model.pt2", "pt", "pt", ("float32", "float16", "bfloat16")),
     )
 }
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import io
 import logging
+import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -14,27 +15,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distilbert.export import onnx_int8
+from distilbert.export.formats import INT8, QUANTIZED
 from distilbert.export.signature import INPUTS, Array, axes, output_names, threads
 
 OPSET = 18
 
 
-def write(model: Any, path: Path, dtype: str) -> None:
+def write(model: Any, path: Path, dtype: str, calibration: Sequence[Any] = ()) -> None:
     """Write a model of PyTorch; inputs are int64, outputs float32."""
-    import torch
+    if dtype not in QUANTIZED:
+        path.write_bytes(_proto(model, dtype).SerializeToString())
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        exact = Path(folder) / "model.onnx"
+        write(model, exact, "float32")
+        if dtype == INT8:
+            onnx_int8.quantize(exact, path)
+        else:
+            onnx_int8.quantize_statically(exact, path, calibration)
 
-    from distilbert.export.torch_export_format import program
 
-    with _silence():
-        found = torch.onnx.export(
-            program(model.to(getattr(torch, dtype))),
-            dynamo=True,
-            input_names=list(INPUTS),
-            output_names=list(output_names(model.task)),
-            opset_version=OPSET,
-        )
-    proto = found.model_proto
-    _name_axes(proto, axes(model.task))
+def annotate(path: Path, record: str) -> None:
+    """Write text into the file's metadata."""
+    import onnx
+
+    proto = onnx.load(path)
+    onnx.helper.set_model_props(proto, {"distilbert": record})
     path.write_bytes(proto.SerializeToString())
 
 
@@ -54,16 +61,33 @@ class Session:
         return dict(zip(self.names, found, strict=True))
 
 
-def _name_axes(proto: Any, names: tuple[str, ...]) -> None:
+def _proto(model: Any, dtype: str) -> Any:
+    import torch
+
+    from distilbert.export.torch_export_format import program
+
+    with _silence():
+        found: Any = torch.onnx.export(
+            program(model.to(getattr(torch, dtype))),
+            dynamo=True,
+            input_names=list(INPUTS),
+            output_names=list(output_names(model.task)),
+            opset_version=OPSET,
+        )
+    proto = found.model_proto
+    del proto.graph.value_info[:]  # hints, some of which ONNX's own inference of shapes contradicts
+    _name_axes(proto.graph, axes(model.task))
+    return proto
+
+
+def _name_axes(graph: Any, names: tuple[str, ...]) -> None:
     """Give the free axes the names that other tools expect; the exporter numbers them."""
-    known = {
-        axis.dim_param: name for axis, name in zip(proto.graph.input[0].type.tensor_type.shape.dim, names, strict=True)
-    }
-    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+    given = [axis.dim_param for axis in graph.input[0].type.tensor_type.shape.dim]
+    known = dict(zip(given, names, strict=True))
+    for value in (*graph.input, *graph.output):
         for axis in value.type.tensor_type.shape.dim:
-            for number, name in known.items():
-                if axis.dim_param:
-                    axis.dim_param = axis.dim_param.replace(number, name)
+            if axis.dim_param:
+                axis.dim_param = known.get(axis.dim_param, axis.dim_param)
 
 
 @contextmanager

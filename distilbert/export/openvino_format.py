@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import tempfile
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,15 @@ def write(model: Any, path: Path, dtype: str) -> None:
         onnx = Path(folder) / "model.onnx"
         onnx_format.write(model, onnx, "float32")
         openvino.save_model(openvino.convert_model(onnx), path, compress_to_fp16=dtype == "float16")
+
+
+def annotate(path: Path, record: str) -> None:
+    """Write text into the file's metadata."""
+    tree = ElementTree.parse(path)
+    found = tree.getroot().find("rt_info")
+    info = ElementTree.SubElement(tree.getroot(), "rt_info") if found is None else found
+    ElementTree.SubElement(info, "distilbert", {"value": record})
+    tree.write(path, encoding="utf-8", xml_declaration=True)
 
 
 class Session:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exported files as models: they answer as what `for_inference` gives, so that pipelines and the server take them too."""
+"""Exported files as models that answer as what `for_inference` gives, so that pipelines and the server take them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distilbert.config import DistilBertConfig
-from distilbert.errors import FileError, InputError
-from distilbert.export.exporting import RECORD
-from distilbert.export.formats import Format, find
+from distilbert import backend as backends
+from distilbert import spec
+from distilbert.config import DTYPES, DistilBertConfig
+from distilbert.errors import FileError, InputError, describe
+from distilbert.export.formats import FORMATS, QUANTIZED, find
+from distilbert.export.signature import Session
 from distilbert.files import read_json
 from distilbert.inference import fast_model
 from distilbert.inference.packing import Batch, Pack, next_power, row_length
 
 Array = NDArray[Any]
 
+RECORD = "export.json"
+
 
 def is_export(folder: Path) -> bool:
     """Whether a folder was written by `export`."""
     return (folder / RECORD).is_file()
+
+
+def format_of(folder: Path, wanted: str | None = None) -> str:
+    """The format of a folder that `export` wrote.
+
+    Raises:
+        InputError: another one is wanted.
+        FileError: its record is broken.
+    """
+    name = _record(folder)["format"]
+    if wanted not in (None, name):
+        raise InputError(f"{folder}: is an export to {name}, found backend {wanted!r}; leave it out, or say {name!r}")
+    return name
 
 
 def open_export(folder: Path, wanted: str | None = None) -> ExportedModel:
@@ -39,17 +56,25 @@ def open_export(folder: Path, wanted: str | None = None) -> ExportedModel:
         FileError: something in it is missing or broken.
         BackendError: what runs it is not installed.
     """
-    record = read_json(folder / RECORD)
-    missing = [name for name in ("format", "task", "dtype") if not isinstance(record.get(name), str)]
-    if missing:
-        raise FileError(f"{folder / RECORD}: {', '.join(missing)}: expected text; export the model again")
-    row = find(record["format"])
-    if wanted not in (None, row.name):
-        raise InputError(f"{folder}: is {row.name}, and {wanted} was asked for")
+    row, record = find(format_of(folder, wanted)), _record(folder)
     if not (folder / row.file).exists():
         raise FileError(f"{folder / row.file}: is missing; export the model again")
-    row.require(f"running {row.name}")
-    return ExportedModel(row, folder, record["task"], record["dtype"])
+    backends.require(row.runner, f"running {row.name}")
+    session = row.module().Session(folder / row.file, record["task"])
+    return ExportedModel(session, DistilBertConfig.from_pretrained(folder), record["task"], row.name, record["dtype"])
+
+
+def _record(folder: Path) -> dict[str, str]:
+    record = read_json(folder / RECORD)
+    expected = {"format": list(FORMATS), "task": list(spec.TASKS), "dtype": [*DTYPES, *QUANTIZED]}
+    problems = [
+        f"{name}: expected one of {', '.join(known)}; found {record.get(name)!r}"
+        for name, known in expected.items()
+        if record.get(name) not in known
+    ]
+    if problems:
+        raise FileError(describe(f"{folder / RECORD}", problems))
+    return {name: record[name] for name in expected}
 
 
 class ExportedModel(fast_model.FastModel):
@@ -60,15 +85,13 @@ class ExportedModel(fast_model.FastModel):
 
     tokens_per_pack = 2048
 
-    def __init__(self, row: Format, folder: Path, task: str, dtype: str) -> None:
-        config = DistilBertConfig.from_pretrained(folder)
-        super().__init__(SimpleNamespace(config=config, task=task), dtype, on_gpu=False)
-        self.backend = row.name
-        self.session = row.module().Session(folder / row.file, task)
+    def __init__(self, session: Session, config: DistilBertConfig, task: str, format: str, dtype: str) -> None:
+        super().__init__(SimpleNamespace(config=config, task=task), "float32", on_gpu=False)
+        self.session, self.backend, self.dtype = session, format, dtype
 
-    def for_inference(self, dtype: str = "auto") -> ExportedModel:
+    def for_inference(self, dtype: str = "float32") -> ExportedModel:
         """Itself; InputError where another float type is asked for, which is decided by the export."""
-        if dtype not in ("auto", "float32", self.dtype):
+        if dtype not in ("auto", "float32", self.dtype):  # float32 is what nobody asked for
             raise InputError(f"dtype: the file is in {self.dtype}, found {dtype!r}; export the model again for another")
         return self
 

@@ -39,6 +39,13 @@ def write(model: Any, path: Path, dtype: str) -> None:
     tf.saved_model.save(serving, str(path), signatures={SIGNATURE: serving.serve})
 
 
+def annotate(path: Path, record: str) -> None:
+    """Write text beside the model, in the folder that SavedModel has for what is not its own."""
+    extra = path / "assets.extra"
+    extra.mkdir()
+    (extra / "distilbert.json").write_text(record)
+
+
 class Session:
     """A folder that is read back."""
 

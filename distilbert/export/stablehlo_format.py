@@ -36,6 +36,10 @@ def write(model: Any, path: Path, dtype: str) -> None:
     path.write_bytes(export.export(jax.jit(answer), platforms=PLATFORMS)(argument, argument).serialize())
 
 
+def annotate(path: Path, record: str) -> None:
+    """Nothing: the file has no room for text; the same stands in `export.json` beside it."""
+
+
 class Session:
     """A file that is read back."""
 

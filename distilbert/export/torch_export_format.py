@@ -18,13 +18,14 @@ from distilbert.export.signature import INPUTS, Array, axes, output_names
 class Answering(nn.Module):
     """A model that takes ids and mask and answers with a tuple of tensors in float32."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self.names = output_names(model.task)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
         answer = self.model(input_ids, attention_mask=attention_mask, return_dict=True)
-        return tuple(answer[name].float() for name in output_names(self.model.task))
+        return tuple(answer[name].float() for name in self.names)
 
 
 def program(model: Any) -> torch.export.ExportedProgram:
@@ -40,6 +41,11 @@ def program(model: Any) -> torch.export.ExportedProgram:
 def write(model: Any, path: Path, dtype: str) -> None:
     """Write a model of PyTorch."""
     torch.export.save(program(model.to(getattr(torch, dtype))), path)
+
+
+def annotate(path: Path, record: str) -> None:
+    """Write text into the file's metadata: an extra file in its archive."""
+    torch.export.save(torch.export.load(path), path, extra_files={"distilbert.json": record})
 
 
 class Session:

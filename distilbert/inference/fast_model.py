@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class FastModel(ABC):
         tokens_per_pack: how many tokens are worked on at a time.
     """
 
-    backend: ClassVar[str]
+    backend: str
     tokens_per_pack: int  # few enough that what passes from layer to layer stays in the CPU's cache
 
     def __init__(self, model: Any, dtype: str, on_gpu: bool) -> None:
