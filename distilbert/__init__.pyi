@@ -22,6 +22,8 @@ from distilbert.pt import (
     DistilBertForTokenClassification,
     DistilBertModel,
 )
+from distilbert.pruning.importance import head_importance
+from distilbert.pruning.pruning import prune
 from distilbert.tf import DistilBertForMaskedLM as TFDistilBertForMaskedLM
 from distilbert.tf import DistilBertForMultipleChoice as TFDistilBertForMultipleChoice
 from distilbert.tf import DistilBertForQuestionAnswering as TFDistilBertForQuestionAnswering
@@ -68,10 +70,12 @@ __all__ = [
     "convert_checkpoint",
     "distill",
     "finetune",
+    "head_importance",
     "load",
     "open_checkpoint",
     "pipeline",
     "predict_files",
+    "prune",
     "set_threads",
     "tune",
 ]
