@@ -73,13 +73,14 @@ def head_importance(
         BackendError, WeightsError, ConfigError, TokenizerError, HubError: the model cannot be loaded.
     """
     files = [str(data)] if isinstance(data, str | os.PathLike) else list(map(str, data))
-    in_memory = isinstance(model, PreTrained)
-    name = "model" if in_memory else str(model)
+    name = "model" if isinstance(model, PreTrained) else str(model)
     recipe = DataRecipe.from_dict({"model": name, "train": files, **options})
     if isinstance(model, PreTrained):
         if tokenizer is None or recipe.task is not None or recipe.backend is not None:
             raise InputError("head_importance: a model in memory needs its tokenizer, and has its task and backend")
-        backend, source = model.backend, Source(model.config, model.task, model.dump_tensors(), tokenizer)
+        dtype = "float64" if model.config.dtype == "float64" else "float32"
+        backend = model.backend
+        source = Source(model.config, model.task, model.dump_tensors(), tokenizer, dtype=dtype)
     else:
         backend, source = backends.choose(recipe.backend), read_source(name, recipe.task)
     return HeadScorer(source, read_data(recipe, source), backend, recipe.normalize).importance()
@@ -107,7 +108,7 @@ class HeadScorer:
         sums, counted = np.zeros(mask.shape), 0
         for batch in self.data.batches():
             found = per_example(self.derivatives, as_type(batch, self.dtype), mask.astype(self.dtype))
-            sums += np.abs(found).sum(1)
+            sums += magnitudes(found)
             counted += int(batch[WEIGHTS].reshape(len(batch[WEIGHTS]), -1).any(1).sum())
         if not np.isfinite(sums).all():
             raise AnswerError("the derivatives of the loss are NaN or infinite, so no head can be scored")
@@ -122,6 +123,11 @@ def per_example(derivatives: Any, batch: Batch, mask: NDArray[Any]) -> Scores:
     found = derivatives(batch, np.repeat(mask[:, None], rows, axis=1))
     shared = found.astype(np.float64).reshape(len(mask), shape[0], -1, mask.shape[1])
     return np.asarray(shared.sum(2))
+
+
+def magnitudes(derivatives: Scores) -> Scores:
+    """Sums (n_layers, H) over examples of absolute values: what one example gains and another loses counts twice."""
+    return np.asarray(np.abs(derivatives).sum(1))
 
 
 def normalized(scores: Scores) -> Scores:

@@ -30,6 +30,7 @@ class Source:
         tensors: of its task by canonical name, in the float type of the file.
         tokenizer: of it.
         folder: with its files; None for a model in memory.
+        dtype: float type to compute in.
     """
 
     config: DistilBertConfig
@@ -37,9 +38,10 @@ class Source:
     tensors: dict[str, Array]
     tokenizer: DistilBertTokenizer
     folder: Path | None = None
+    dtype: str = "float32"
 
     def model(self, backend: str, whole: bool = False) -> Any:
-        """The model in a framework, in float32, or float64 if it is of that type.
+        """The model in a framework.
 
         Args:
             backend: short name of the framework.
@@ -48,9 +50,8 @@ class Source:
         config, tensors = self.config, self.tensors
         if whole:
             config, tensors = surgery.restore_heads(config, self.task, tensors)
-        dtype = "float64" if config.dtype == "float64" else "float32"
         model_class = getattr(backends.load(backend, "pruning"), spec.TASKS[self.task].class_name)
-        model = model_class.empty(config.replace(dtype=dtype), dtype)
+        model = model_class.empty(config.replace(dtype=self.dtype), self.dtype)
         model.load_tensors(tensors)
         return model
 
@@ -82,6 +83,4 @@ def read_source(name: str | os.PathLike[str], task: str | None) -> Source:
         )
     folder = path if path.is_dir() else path.parent
     tensors = {name: tensor.load() for name, tensor in loaded.tensors.items()}
-    # The type of computing is float32, whatever that of the file.
-    config = loaded.config.replace(dtype=loaded.dtype)
-    return Source(config, task, tensors, DistilBertTokenizer.from_pretrained(folder), folder)
+    return Source(loaded.config, task, tensors, DistilBertTokenizer.from_pretrained(folder), folder)
