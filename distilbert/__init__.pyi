@@ -14,6 +14,8 @@ from distilbert.flax import DistilBertModel as FlaxDistilBertModel
 from distilbert.loading import load
 from distilbert.pipelines import pipeline
 from distilbert.predict import predict_files
+from distilbert.pruning.importance import head_importance
+from distilbert.pruning.pruning import prune
 from distilbert.pt import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
@@ -22,8 +24,6 @@ from distilbert.pt import (
     DistilBertForTokenClassification,
     DistilBertModel,
 )
-from distilbert.pruning.importance import head_importance
-from distilbert.pruning.pruning import prune
 from distilbert.tf import DistilBertForMaskedLM as TFDistilBertForMaskedLM
 from distilbert.tf import DistilBertForMultipleChoice as TFDistilBertForMultipleChoice
 from distilbert.tf import DistilBertForQuestionAnswering as TFDistilBertForQuestionAnswering

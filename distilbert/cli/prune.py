@@ -57,13 +57,13 @@ def _scores(pruned: Pruned) -> Any:
         for head in pruned.heads.get(layer, ()):
             cells[head] += " x"
         rows.append([str(layer), *cells])
-    title = f"Importance of heads in {plural(pruned.importance.examples, 'example')} (x: pruned)"
-    return grid(title, ["layer"], [f"head {head}" for head in range(scores.shape[1])], rows)
+    return grid("Importance (x: pruned)", ["layer"], [f"head {head}" for head in range(scores.shape[1])], rows)
 
 
 def _facts(pruned: Pruned) -> list[tuple[str, str]]:
     before, after = pruned.before, pruned.after
     facts = [
+        ("scored on", plural(pruned.importance.examples, "example")),
         ("heads", f"{before.heads} -> {after.heads}"),
         ("parameters", f"{before.parameters:,} -> {after.parameters:,}"),
         ("weights", f"{size(before.nbytes)} -> {size(after.nbytes)}"),

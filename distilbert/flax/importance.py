@@ -18,7 +18,7 @@ from distilbert.training.batch import Batch
 
 
 class Derivatives:
-    """Derivatives of the loss by the factors on the heads of a JAX model, all of a batch in one backward pass."""
+    """Derivatives of the loss by factors on the heads of a JAX model, all of a batch in one backward pass."""
 
     def __init__(self, model: Any, objective: Any) -> None:
         """Take a model and a `TaskObjective`."""

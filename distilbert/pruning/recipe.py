@@ -59,7 +59,9 @@ class PruneRecipe(DataRecipe):
     rounds: int = setting(1, "Prune in so many rounds, and score the heads that are left anew in each.", least=1)
     validation_file: tuple[str, ...] = same("validation_file", help="Files to evaluate on, before and after.")
     max_eval_samples: int | None = same("max_eval_samples")
-    max_drop: float | None = setting(None, "Write nothing if more points of the metric are lost; needs --eval.", least=0)
+    max_drop: float | None = setting(
+        None, "Write nothing if more points of the metric are lost; needs --eval.", least=0
+    )
 
     def problems(self) -> list[str]:
         found = super().problems()

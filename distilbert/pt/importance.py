@@ -20,7 +20,7 @@ from distilbert.training.batch import Batch
 
 
 class Derivatives:
-    """Derivatives of the loss by the factors on the heads of a PyTorch model, all of a batch in one backward pass."""
+    """Derivatives of the loss by factors on the heads of a PyTorch model, all of a batch in one backward pass."""
 
     def __init__(self, model: Any, objective: Any) -> None:
         """Take a model, which is moved to a GPU where there is one, and a `TaskObjective`."""
