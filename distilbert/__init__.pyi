@@ -14,6 +14,8 @@ from distilbert.flax import DistilBertModel as FlaxDistilBertModel
 from distilbert.loading import load
 from distilbert.pipelines import pipeline
 from distilbert.predict import predict_files
+from distilbert.pruning.importance import head_importance
+from distilbert.pruning.pruning import prune
 from distilbert.pt import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
@@ -68,10 +70,12 @@ __all__ = [
     "convert_checkpoint",
     "distill",
     "finetune",
+    "head_importance",
     "load",
     "open_checkpoint",
     "pipeline",
     "predict_files",
+    "prune",
     "set_threads",
     "tune",
 ]

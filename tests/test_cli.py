@@ -37,6 +37,7 @@ COMMANDS = (
     "finetune",
     "tune",
     "distill",
+    "prune",
     "predict",
     "serve",
     "bench",
