@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labelled data for a trained model: read as for training, but its labels have to be those that the model knows."""
+"""The examples that heads are scored on, and those that a pruned model is evaluated on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from distilbert.config import DistilBertConfig
-from distilbert.errors import InputError
-from distilbert.pruning.recipe import DataRecipe
-from distilbert.pruning.source import Source
-from distilbert.training import tasks
+from distilbert.pruning.recipe import ScoreRecipe
+from distilbert.trained.data import open_task, read_first
+from distilbert.trained.source import Source
 from distilbert.training.batch import WEIGHTS, Batch, padded_length
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.tasks.file_task import FileTask
@@ -50,32 +48,15 @@ class LabelledData:
             yield {**batch, WEIGHTS: shares.reshape(batch[WEIGHTS].shape)}
 
 
-def read_data(recipe: DataRecipe, source: Source) -> LabelledData:
+def read_data(recipe: ScoreRecipe, source: Source) -> LabelledData:
     """The data that a recipe names, all of it checked.
 
     Raises:
         InputError, FileError: lists what is wrong, with file and row; or the labels are not those of the model.
     """
-    config, is_sequence = source.config, source.task == "sequence-classification"
-    problem = config.problem_type or ("regression" if config.num_labels == 1 else None)
-    as_finetune = recipe.finetune_recipe(source.task, problem if is_sequence else None)
-    task = tasks.find(source.task)(as_finetune, source.tokenizer, config)
-    files = task.splits()
-    train, validation = task.read(files["train"], as_finetune.max_train_samples, True), None
-    changes = task.config_changes()
-    _check_labels(config, changes, ", ".join(map(str, files["train"])))
+    task = open_task(recipe, source)
+    files, validation = task.splits(), None
+    train = read_first(task, files["train"], task.recipe.max_train_samples, source.config)
     if "validation" in files:
-        validation = task.read(files["validation"], as_finetune.max_eval_samples, False)
-    return LabelledData(as_finetune, task, changes.get("problem_type"), train, validation)
-
-
-def _check_labels(config: DistilBertConfig, changes: Mapping[str, Any], title: str) -> None:
-    """Raise InputError for labels of the data that the model does not have."""
-    names = changes.get("id2label", {})
-    known = {number: f"LABEL_{number}" for number in range(config.num_labels)}
-    fits = dict(names) == dict(config.id2label) or (dict(config.id2label) == known and len(names) == config.num_labels)
-    if names and not fits:
-        raise InputError(
-            f"{title}: expected the labels of the model, {', '.join(config.id2label.values())}; "
-            f"found {', '.join(names.values())}"
-        )
+        validation = task.read(files["validation"], task.recipe.max_eval_samples, False)
+    return LabelledData(task.recipe, task, task.config_changes().get("problem_type"), train, validation)

@@ -21,9 +21,9 @@ from distilbert import backend as backends
 from distilbert.errors import AnswerError, InputError
 from distilbert.pretrained import PreTrained
 from distilbert.pruning.data import LabelledData, read_data
-from distilbert.pruning.recipe import DataRecipe
-from distilbert.pruning.source import Source, read_source
+from distilbert.pruning.recipe import ScoreRecipe
 from distilbert.tokenizer import DistilBertTokenizer
+from distilbert.trained.source import Source, read_source
 from distilbert.training.batch import WEIGHTS, Batch
 
 Scores = NDArray[np.float64]
@@ -74,7 +74,7 @@ def head_importance(
     """
     files = [str(data)] if isinstance(data, str | os.PathLike) else list(map(str, data))
     name = "model" if isinstance(model, PreTrained) else str(model)
-    recipe = DataRecipe.from_dict({"model": name, "train": files, **options})
+    recipe = ScoreRecipe.from_dict({"model": name, "train": files, **options})
     if isinstance(model, PreTrained):
         if tokenizer is None or recipe.task is not None or recipe.backend is not None:
             raise InputError("head_importance: a model in memory needs its tokenizer, and has its task and backend")

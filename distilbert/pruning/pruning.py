@@ -20,7 +20,8 @@ from distilbert.pruning.choosing import Heads, head_count, least_important, roun
 from distilbert.pruning.data import LabelledData, read_data
 from distilbert.pruning.importance import HeadImportance, HeadScorer
 from distilbert.pruning.recipe import PruneRecipe
-from distilbert.pruning.source import Source, read_source
+from distilbert.trained.data import main_metric, points
+from distilbert.trained.source import Source, read_source
 from distilbert.training.engine import World
 from distilbert.training.evaluation import evaluate
 from distilbert.training.starting import engine_of, engine_settings
@@ -166,8 +167,8 @@ def check_drop(recipe: PruneRecipe, data: LabelledData, before: Measured, after:
     """The name of the metric that counts; QualityError where it has lost more points than it may."""
     if not before.metrics:
         return ""
-    metric = "accuracy" if data.task.model_task == "masked-lm" else data.task.main_metric
-    drop = points(data, metric, before.metrics) - points(data, metric, after.metrics)
+    metric = main_metric(data.task)
+    drop = points(data.task, metric, before.metrics) - points(data.task, metric, after.metrics)
     if recipe.max_drop is not None and drop > recipe.max_drop:
         raise QualityError(
             f"{recipe.output_dir}: not written: expected to lose at most {recipe.max_drop:g} points of {metric} with "
@@ -175,11 +176,6 @@ def check_drop(recipe: PruneRecipe, data: LabelledData, before: Measured, after:
             f"{after.metrics[metric]:.4f}); prune fewer heads, train the pruned model on, or raise max_drop"
         )
     return metric
-
-
-def points(data: LabelledData, metric: str, found: Mapping[str, float]) -> float:
-    """A metric in percent; those of answers to questions are that already."""
-    return found[metric] * (1 if data.task.model_task == "question-answering" else 100)
 
 
 def without(heads: Mapping[int, tuple[int, ...]], old: Mapping[int, tuple[int, ...]]) -> Heads:
