@@ -40,4 +40,5 @@ class TrainedRecipe(Settings):
     def finetune_recipe(self, task: str, problem_type: str | None) -> FinetuneRecipe:
         """The recipe whose data, batches and metrics are these."""
         given = {name: value for name, value in self.to_dict().items() if name in _FINETUNE}
-        return FinetuneRecipe.from_dict({"output_dir": ".", **given, "task": task, "problem_type": problem_type})
+        settled = {"task": task, "problem_type": problem_type}
+        return FinetuneRecipe.from_dict({"output_dir": ".", "train_file": [], **given, **settled})

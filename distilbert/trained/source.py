@@ -17,7 +17,6 @@ from distilbert.convert.loading import load_for_task
 from distilbert.convert.tensor import Array
 from distilbert.errors import WeightsError
 from distilbert.tokenizer import DistilBertTokenizer
-from distilbert.training import tasks
 
 
 @dataclass(frozen=True)
@@ -64,13 +63,13 @@ def read_source(name: str | os.PathLike[str], task: str | None) -> Source:
         task: any name of a task; None for the one that the model is for.
 
     Raises:
-        InputError: there is no such task, or nothing to learn for it.
+        InputError: there is no such task.
         WeightsError: the checkpoint lacks the head of the task, or does not fit its config.
         ConfigError, TokenizerError, FileError, HubError: as their names say.
     """
     path = hub.resolve(name)
     found = open_checkpoint(path)
-    task = tasks.find(task or found.task).model_task
+    task = spec.find_task(task).name if task else found.task
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*(drawn anew|no place for it)")
         loaded = load_for_task(path, task)
