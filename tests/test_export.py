@@ -66,6 +66,12 @@ def metadata(format: str, path: Path) -> str:
     return bytes(model.buffers[entry.buffer].data).decode()
 
 
+def contents(folder: Path) -> str:
+    """All bytes of all files."""
+    found = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    return found.decode("latin-1")
+
+
 def check_matrix(folder: Path, format: str, task: str, source: str) -> None:
     """An export passes the check that is part of it, and a session read back answers with the names of the task."""
     need(format)
@@ -79,6 +85,7 @@ def check_matrix(folder: Path, format: str, task: str, source: str) -> None:
     record = json.loads((folder / "out" / RECORD).read_text())
     assert record["format"] == format
     assert record["parity"].keys() == {found.layer for found in done.measurements}
+    assert str(Path(__file__).parents[1]) not in contents(folder / "out")
     assert json.loads(metadata(format, folder / "out" / FORMATS[format].file)) == record
     assert record["parity"][done.measurements[0].layer]["error"] == done.measurements[0].error
     fast = open_export(folder / "out")
@@ -137,7 +144,7 @@ def texts() -> list[list[int]]:
 @pytest.mark.parametrize(("format", "dtype"), [("onnx", INT8), ("onnx", STATIC_INT8), ("litert", INT8)])
 def test_eight_bits(format, dtype, tmp_path):
     need(format)
-    config = TINY.replace(vocab_size=2000)
+    config = TINY.replace(vocab_size=9000)
     tensors = random_tensors(config, "sequence-classification", std=0.1)
     write_model(tmp_path / "source", config, "sequence-classification", tensors)
     options = {"dtype": dtype, "calibration": texts() if dtype == STATIC_INT8 else ()}

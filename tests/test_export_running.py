@@ -68,7 +68,10 @@ def check_pipeline(source: Path, target: Path, task: str, format: str) -> None:
     own, run = pipeline(name, source, backend="pt"), pipeline(name, target, backend=format)
     assert run.fast.backend == format
     for given in inputs:
-        assert_same(run(given), own(given), 1e-5)
+        found, expected = run(given), own(given)
+        if task == "encoder":
+            found, expected = np.array(found).tolist(), np.array(expected).tolist()
+        assert_same(found, expected, 1e-5)
 
 
 def test_a_batch_as_the_model_is_called(tmp_path, data_folder):
@@ -80,7 +83,7 @@ def test_a_batch_as_the_model_is_called(tmp_path, data_folder):
     expected = pipeline("multiple-choice", source, backend="pt").fast(ids, mask).logits.numpy()
     np.testing.assert_allclose(fast(ids, mask).logits, expected, atol=1e-5)
     with pytest.raises(InputError, match="position_ids: an exported file counts them itself"):
-        fast(ids, position_ids=ids)
+        fast(ids, position_ids=np.arange(9))
     with pytest.raises(InputError, match="rows of one length"):
         fast([[1, 2], [3]])
     with pytest.raises(InputError, match="labels: not on the fast path"):

@@ -134,7 +134,8 @@ def _write(
     class_name = spec.TASKS[source.task].class_name
     framework = backends.load(row.writer, f"export to {row.name}")
     model = getattr(framework, class_name).empty(source.config, "float32")
-    model.load_tensors(source.tensors)
+    # Copies: a model may keep the arrays it is given, and what is done to it must not reach what it is compared with.
+    model.load_tensors({name: values.copy() for name, values in source.tensors.items()})
     module, path = row.module(), staging / row.file
     module.write(model, path, dtype, **({"calibration": calibration} if dtype == STATIC_INT8 else {}))
     session = module.Session(path, source.task)

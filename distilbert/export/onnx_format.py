@@ -76,6 +76,8 @@ def _proto(model: Any, dtype: str) -> Any:
         )
     proto = found.model_proto
     del proto.graph.value_info[:]  # hints, some of which ONNX's own inference of shapes contradicts
+    for row in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        row.ClearField("metadata_props")  # where in whose files each operation comes from
     _name_axes(proto.graph, axes(model.task))
     return proto
 

@@ -24,7 +24,9 @@ def write(model: Any, path: Path, dtype: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "model.onnx"
         onnx_format.write(model, onnx, "float32")
-        openvino.save_model(openvino.convert_model(onnx), path, compress_to_fp16=dtype == "float16")
+        # Not `convert_model`, which starts processes to tell its maker that it was used.
+        found = openvino.Core().read_model(onnx)
+        openvino.save_model(found, path, compress_to_fp16=dtype == "float16")
 
 
 def annotate(path: Path, record: str) -> None:
