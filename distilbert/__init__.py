@@ -37,6 +37,8 @@ _NAMES = {
     "open_checkpoint": ("convert", "open_checkpoint"),
     "pipeline": ("pipelines", "pipeline"),
     "predict_files": ("predict", "predict_files"),
+    "push_to_hub": ("publishing", "push_to_hub"),
+    "rescue": ("rescuing", "rescue"),
     "set_threads": ("threads", "set_threads"),
     "tune": ("training.tuning", "tune"),
     **{name: ("pt", name) for name in _MODELS},

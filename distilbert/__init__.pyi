@@ -22,6 +22,8 @@ from distilbert.pt import (
     DistilBertForTokenClassification,
     DistilBertModel,
 )
+from distilbert.publishing import push_to_hub
+from distilbert.rescuing import rescue
 from distilbert.tf import DistilBertForMaskedLM as TFDistilBertForMaskedLM
 from distilbert.tf import DistilBertForMultipleChoice as TFDistilBertForMultipleChoice
 from distilbert.tf import DistilBertForQuestionAnswering as TFDistilBertForQuestionAnswering
@@ -72,6 +74,8 @@ __all__ = [
     "open_checkpoint",
     "pipeline",
     "predict_files",
+    "push_to_hub",
+    "rescue",
     "set_threads",
     "tune",
 ]
