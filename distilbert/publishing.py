@@ -74,6 +74,8 @@ def push_to_hub(
     try:
         with _bars_in_a_terminal():
             api.create_repo(repository, private=private, exist_ok=True)
+            if private and not api.model_info(repository).private:
+                raise HubError(f"{repository}: exists and is public, but private=True was asked for; nothing was sent")
             if branch != "main" and not branch.startswith("refs/pr/"):
                 api.create_branch(repository, branch=branch, exist_ok=True)
             return api.upload_folder(
@@ -84,6 +86,8 @@ def push_to_hub(
                 ignore_patterns=[*_HIDDEN],
                 delete_patterns=_contradicting(files_in(folder)),
             )
+    except HubError:
+        raise
     except failures() as error:
         raise HubError(f"{repository}@{branch}: not uploaded: {explain_push(error)}") from None
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from distilbert.backend import BACKENDS, installed
 from distilbert.cli.console import fact_table, plural, say, show, show_json, size, working
 from distilbert.cli.frameworks import load_quietly
 from distilbert.cli.options import Backends, Json, Revision, Source, Task, Variant
+from distilbert.errors import HubError
 
 if TYPE_CHECKING:
     from distilbert.rescuing import Rescue
@@ -40,7 +42,7 @@ def rescue(
     from distilbert import hub
     from distilbert.convert import open_checkpoint
     from distilbert.files import check_new_folder
-    from distilbert.publishing import check_push, push_to_hub
+    from distilbert.publishing import check_push
     from distilbert.rescuing import rescue as run
 
     if private and not push:
@@ -55,24 +57,29 @@ def rescue(
         done = run(
             source, target, task=task, variant=variant, revision=revision, name=name, backends=names, progress=progress
         )
-        pushed = None
-        if push and done.report.ok:
-            progress(f"uploading to {push}")
-            pushed = str(push_to_hub(target, push, private=private))
-    if done.conversion.not_finite:
-        found = ", ".join(done.conversion.not_finite[:8])
-        say(
-            "warning", f"NaN or infinity in {plural(len(done.conversion.not_finite), 'tensor')}, kept as it is: {found}"
-        )
+        pushed = _push(target, push, private, progress) if push and done.report.ok else None
     if as_json:
         show_json(_as_json(done, pushed))
     else:
         show(fact_table(_facts(done, pushed)))
+    if found := done.conversion.not_finite:
+        say("warning", f"NaN or infinity in {plural(len(found), 'tensor')}, kept as it is: {', '.join(found[:8])}")
     for problem in done.report.problems():
         say("problem", problem)
     if push and not pushed:
-        say("problem", f"not uploaded to {push}, for the frameworks do not agree; {target} is there")
+        say("problem", f"not uploaded to {push}, for the frameworks do not agree; {target} is complete")
     raise typer.Exit(0 if done.report.ok else 1)
+
+
+def _push(target: Path, push: str, private: bool, progress: Callable[[str], None]) -> str:
+    """Where the files are now."""
+    from distilbert.publishing import push_to_hub
+
+    progress(f"uploading to {push}")
+    try:
+        return str(push_to_hub(target, push, private=private))
+    except HubError as error:
+        raise HubError(f"{error}\n  {target} is complete; distilbert.push_to_hub uploads it") from None
 
 
 def _facts(done: Rescue, pushed: str | None) -> list[tuple[str, str]]:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from distilbert import __version__
 from distilbert.backend import BACKENDS, installed
-from distilbert.checkpoint_files import MODULES_FILE, TOKENIZER_FILES, WEIGHTS_FILES
+from distilbert.checkpoint_files import MODULES_FILE, TOKENIZER_FILES
 from distilbert.parity.certificate import certificate
 from distilbert.rescuing.facts import Rescue
 from distilbert.rescuing.source_card import SourceCard
@@ -60,7 +61,7 @@ def _introduction(rescue: Rescue) -> str:
 def _rescued(rescue: Rescue, has_card: bool) -> list[str]:
     done = rescue.conversion
     of_source = ", the text above included" if has_card else ""
-    files = [name for name in rescue.files if name.startswith(WEIGHTS_FILES[0].removesuffix("safetensors"))]
+    files = [name for name in rescue.files if "safetensors" in name and "/" not in name]
     names = f"{BACKENDS[done.source.dialect].title} names"
     rows = [
         ("weights", f"{_listed(file.name for file in done.source.files)}, {names}", f"{_listed(files)}, PyTorch names"),
@@ -69,7 +70,7 @@ def _rescued(rescue: Rescue, has_card: bool) -> list[str]:
             _listed(rescue.tokenizer) or "none",
             _listed(name for name in TOKENIZER_FILES if name in rescue.files) or "none",
         ),
-        ("left out of `config.json`", _listed(rescue.left_out) or "nothing", ""),
+        *([("left out of `config.json`", _listed(rescue.left_out), "")] if rescue.left_out else []),
     ]
     said = [
         f"`distilbert rescue` {__version__} made these files from {code(str(rescue.origin))}{of_source}.",
@@ -87,7 +88,7 @@ def _rescued(rescue: Rescue, has_card: bool) -> list[str]:
     return said
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(code, names))
 
 

@@ -20,6 +20,7 @@ from distilbert.rescuing.source_card import read_card
 from distilbert.rescuing.tidying import tidy_config, tidy_dense_layers, tidy_tokenizer
 from distilbert.training.reports.card import base_name
 
+MAX_SHARD_SIZE = "5GB"  # of one weights file, as everywhere on the hub
 Progress = Callable[[str], None]  # told what is about to happen
 
 
@@ -66,7 +67,7 @@ def rescue(
     name = name or target.resolve().name
     with staged_folder(target) as staging:
         progress("converting the weights")
-        done = convert(path, staging, task=task, variant=variant)
+        done = convert(path, staging, task=task, variant=variant, max_shard_size=MAX_SHARD_SIZE)
         left_out = tidy_config(staging)
         tokenizer = tidy_tokenizer(folder, staging)
         tidy_dense_layers(staging)
