@@ -109,11 +109,16 @@ def resolve(
     return request.from_hub()
 
 
-def parse_name(text: str) -> tuple[str, str | None]:
-    """Split "org/name@revision" into repository and revision (None if not given); HubError if it is malformed."""
+def parse_name(text: str, or_else: str = "a local folder or weights file, or ") -> tuple[str, str | None]:
+    """Split "org/name@revision" into repository and revision (None if not given); HubError if it is malformed.
+
+    Args:
+        text: the name.
+        or_else: what else was possible where the name was given, for the error.
+    """
     repository, separator, revision = text.partition("@")
     if not _REPOSITORY.fullmatch(repository):
-        forms = "a local folder or weights file, or 'name', 'org/name' or 'org/name@revision' on the hub"
+        forms = f"{or_else}'name', 'org/name' or 'org/name@revision' on the hub"
         raise HubError(f"{text!r}: expected {forms}, with letters, digits, '-', '_' and '.'")
     return repository, _checked_revision(revision) if separator else None
 

@@ -96,7 +96,7 @@ def check_push(repo_id: str, token: str | None = None, revision: str | None = No
     """The repository and the branch that are named; HubError if it is clear now that nothing can be sent there."""
     from huggingface_hub import constants, get_token
 
-    repository, named = parse_name(repo_id)
+    repository, named = parse_name(repo_id, or_else="")
     if named and revision and named != revision:
         raise HubError(f"{repo_id}: contradicts revision={revision!r}; name one branch")
     if constants.HF_HUB_OFFLINE:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -313,6 +315,27 @@ def test_the_certificate_without_a_framework(tmp_path: Path) -> None:
     assert "The frameworks were not compared: none ran" in (tmp_path / "clean" / "README.md").read_text()
 
 
+WITHOUT = """
+import importlib.util, sys
+hidden = {"torch", "tensorflow", "keras", "jax", "flax", "sklearn", "matplotlib", "pyarrow", "tensorboardX"}
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name in hidden else real(name, *rest)
+sys.modules.update(dict.fromkeys(hidden))
+import distilbert
+print(distilbert.rescue(sys.argv[1], sys.argv[2]).report.ok)
+"""
+
+
+def test_where_no_framework_is_installed(tmp_path: Path) -> None:
+    write_model(tmp_path / "source", TINY, TASK, format="flax")
+    (tmp_path / "source" / "vocab.txt").write_text(VOCABULARY)
+    command = [sys.executable, "-c", WITHOUT, str(tmp_path / "source"), str(tmp_path / "clean")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True\n"
+    text = (tmp_path / "clean" / "README.md").read_text()
+    assert "The frameworks were not compared: none ran" in text
+    assert json.loads((tmp_path / "clean" / "certificate.json").read_text())["verdict"] == "equal"
+
+
 def test_the_certificate_with_a_framework(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     write_model(tmp_path / "source", TINY, TASK)
@@ -509,7 +532,7 @@ def test_the_command_refuses_early(server: HubServer, tmp_path: Path, monkeypatc
         (["org/none", tmp_path / "clean"], 1, "no such repository"),
         ([tmp_path / "source", tmp_path / "full"], 1, "is not empty"),
         ([tmp_path / "source", tmp_path / "clean", "--push", "org/new"], 1, "needs an access token"),
-        ([tmp_path / "source", tmp_path / "clean", "--push", "a/b/c"], 1, "expected a local folder"),
+        ([tmp_path / "source", tmp_path / "clean", "--push", "a/b/c"], 1, "expected 'name', 'org/name'"),
         ([tmp_path / "source", tmp_path / "clean", "--private"], 2, "--push"),
         ([tmp_path / "source", tmp_path / "clean", "--backends", "mxnet"], 2, "mxnet"),
     ]
