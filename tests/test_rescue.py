@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from distilbert import DistilBertTokenizer, spec
-from distilbert.convert import open_checkpoint
+from distilbert.convert import convert, open_checkpoint
 from distilbert.convert.arrays import same_bits
 from distilbert.convert.formats import FORMATS
 from distilbert.convert.weights import read_weights
@@ -390,6 +390,18 @@ def test_a_sentence_encoder_stays_one(server: HubServer, tmp_path: Path) -> None
     assert_same({name: tensor.load() for name, tensor in read_weights(clean / "2_Dense").tensors.items()}, dense)
     assert_same(values(clean, "encoder"), expected)
     assert front_matter(clean)["pipeline_tag"] == "sentence-similarity"
+
+
+def test_converting_takes_the_files_of_sentence_encoders_along(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    write_model(source, TINY, "encoder")
+    write_as_is(source / "2_Dense", {"linear.weight": np.eye(5, 32, dtype=np.float32)}, {}, format="pytorch")
+    (source / "modules.json").write_text("[]")
+    (source / "notes.txt").write_text("mine")
+    files = {"modules.json", "2_Dense/config.json", "2_Dense/pytorch_model.bin"}
+    done = convert(source, tmp_path / "flax", "flax")
+    assert set(done.files) == {"config.json", "flax_model.msgpack"} | files
+    assert all((tmp_path / "flax" / name).read_bytes() == (source / name).read_bytes() for name in files)
 
 
 # Wrong inputs leave nothing behind.
