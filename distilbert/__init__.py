@@ -39,6 +39,8 @@ _NAMES = {
     "pipeline": ("pipelines", "pipeline"),
     "predict_files": ("predict", "predict_files"),
     "prune": ("pruning.pruning", "prune"),
+    "push_to_hub": ("publishing", "push_to_hub"),
+    "rescue": ("rescuing", "rescue"),
     "set_threads": ("threads", "set_threads"),
     "tune": ("training.tuning", "tune"),
     **{name: ("pt", name) for name in _MODELS},

@@ -24,6 +24,8 @@ from distilbert.pt import (
     DistilBertForTokenClassification,
     DistilBertModel,
 )
+from distilbert.publishing import push_to_hub
+from distilbert.rescuing import rescue
 from distilbert.tf import DistilBertForMaskedLM as TFDistilBertForMaskedLM
 from distilbert.tf import DistilBertForMultipleChoice as TFDistilBertForMultipleChoice
 from distilbert.tf import DistilBertForQuestionAnswering as TFDistilBertForQuestionAnswering
@@ -76,6 +78,8 @@ __all__ = [
     "pipeline",
     "predict_files",
     "prune",
+    "push_to_hub",
+    "rescue",
     "set_threads",
     "tune",
 ]

@@ -26,6 +26,8 @@ SMALL_FILES = (CONFIG_FILE, *TOKENIZER_FILES)
 MODULES_FILE = "modules.json"  # this and the next ones are of the library sentence-transformers
 TRANSFORMER_FILES = ("sentence_bert_config.json", "sentence_distilbert_config.json")  # the first one counts
 PROMPTS_FILE = "config_sentence_transformers.json"
+CARD_FILE = "README.md"
+LICENCE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt", "NOTICE", "NOTICE.txt")
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # best first
 
 _MODULE_CONFIG = re.compile(r"[1-9]\d*_\w+/config\.json", re.ASCII)
@@ -82,6 +84,13 @@ def shard_names(index: Path) -> list[str]:
 def files_in(folder: Path) -> list[str]:
     """The names of the files right in a folder, sorted; none if there is no folder. A dangling link is no file."""
     return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+def files_below(folder: Path) -> list[str]:
+    """The names of the files in a folder and in the folders right in it, with '/' between, sorted."""
+    return sorted(
+        path.relative_to(folder).as_posix() for path in [*folder.glob("*"), *folder.glob("*/*")] if path.is_file()
+    )
 
 
 def sentence_files(present: Collection[str]) -> list[str]:

@@ -37,7 +37,7 @@ class FileError(DistilBertError, OSError):
 
 
 class HubError(DistilBertError, OSError):
-    """A repository, revision or file could not be fetched from the hub or found in its cache."""
+    """A repository, revision or file could not be fetched from the hub or found in its cache, or not be sent to it."""
 
 
 class AnswerError(DistilBertError, ValueError):

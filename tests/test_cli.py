@@ -34,6 +34,7 @@ COMMANDS = (
     "inspect",
     "verify",
     "migrate",
+    "rescue",
     "finetune",
     "tune",
     "distill",

@@ -168,7 +168,7 @@ def test_a_notebook_is_rewritten_cell_by_cell(tmp_path):
         "%%bash\npip install transformers",
         "files = !ls\nif files:\n    !pip install x\nAutoModel?",
         'model = AutoModel.from_pretrained(\n    "distilbert-x", from_tf=True)\nmodel',
-        "model.push_to_hub()",
+        "model.generate()",
     )
     before = path.read_text(encoding="utf-8")
     done = migrate([path], write=True)
@@ -177,7 +177,7 @@ def test_a_notebook_is_rewritten_cell_by_cell(tmp_path):
         "%%bash\npip install transformers",
         "files = !ls\nif files:\n    !pip install x\nAutoModel?",
         'model = DistilBertModel.from_pretrained(\n    "distilbert-x")\nmodel',
-        "model.push_to_hub()",
+        "model.generate()",
     ]
     (place, note) = next(iter(done.notes()))
     assert (place, note.cell, note.line) == (f"{path}:cell 6:1", 6, 1)

@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from distilbert.backend import BACKENDS, installed
+from distilbert.backend import installed
 from distilbert.cli.console import say, show, show_json, working
 from distilbert.cli.frameworks import load_quietly
-from distilbert.cli.options import Json, Source, Task, checked
+from distilbert.cli.options import Backends, Json, Source, Task
 from distilbert.errors import FileError
 
 
@@ -25,13 +25,6 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
-def _backend_names(text: str) -> str:
-    names = text.split(",")
-    if not set(names) <= BACKENDS.keys():
-        raise ValueError(f"expected a list such as {','.join(BACKENDS)}; found {text!r}")
-    return text
-
-
 def verify(
     source: Source,
     against: Annotated[
@@ -41,14 +34,7 @@ def verify(
             help="A second checkpoint, which must hold the same weights, bit by bit; or an export, which must agree.",
         ),
     ] = None,
-    backends: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            callback=checked(_backend_names),
-            help=f"Frameworks to run, as in {','.join(BACKENDS)}. Default: all that are installed.",
-        ),
-    ] = None,
+    backends: Backends = None,
     dtype: Annotated[
         Dtype, typer.Option(metavar="DTYPE", help=f"Float type to compute in: {', '.join(Dtype)}.")
     ] = Dtype.FLOAT32,

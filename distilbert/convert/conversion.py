@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distilbert import hub, spec
+from distilbert.checkpoint_files import files_below
 from distilbert.convert.arrays import same_bits
 from distilbert.convert.bert import POOLED_TASKS
 from distilbert.convert.checkpoint import Checkpoint, open_checkpoint
 from distilbert.convert.finite import all_finite
 from distilbert.convert.fitting import Fit
 from distilbert.convert.tensor import Array, StoredTensor
-from distilbert.convert.tokenizer_files import check_tokenizer, copy_tokenizer
+from distilbert.convert.tokenizer_files import check_tokenizer, copy_sentence_files, copy_tokenizer
 from distilbert.convert.writing import find_format, parse_size, write_checkpoint
 from distilbert.errors import WeightsError, describe
 from distilbert.files import check_new_folder, staged_folder
@@ -80,8 +81,10 @@ def convert(
         counted = {name: _counted(tensor, progress) for name, tensor in found.tensors.items()}
         files = write_checkpoint(staging, checkpoint.config, found.task, counted, format=row.name, max_shard_size=limit)
         copy_tokenizer(checkpoint.weights.parent, staging)
+        if found.task == "encoder":
+            copy_sentence_files(checkpoint.weights.parent, staging)
         not_finite = _verify(found, files[0], progress)
-        names = tuple(sorted(path.name for path in staging.iterdir()))
+        names = tuple(files_below(staging))
     nbytes = sum(tensor.nbytes for tensor in found.tensors.values())
     return Conversion(checkpoint, found.task, names, len(found.tensors), nbytes, tuple(not_finite))
 

@@ -61,7 +61,7 @@ STAYING = {
     "WarmUp": ("tf", "a schedule of keras.optimizers.schedules"),
     "GradientAccumulator": ("tf", "gradient_accumulation_steps of a Keras 3 optimizer"),
     "KerasMetricCallback": ("tf", "a keras.callbacks.Callback of your own, or distilbert.finetune"),
-    "PushToHubCallback": ("tf", "save_pretrained(folder), then `hf upload`"),
+    "PushToHubCallback": ("tf", "model.push_to_hub(name) after fit"),
     "TFTrainer": ("tf", _TRAINING),
     "TFTrainingArguments": ("tf", _TRAINING),
     "Trainer": ("pt", _TRAINING),
@@ -77,7 +77,6 @@ COLLATORS = "DataCollator"
 
 # Attributes that models of transformers have and models here have not, by framework, and the remedy.
 _EVERY = {
-    "push_to_hub": "save_pretrained(folder), then `hf upload`",
     "generate": "no DistilBERT generates text",
     "framework": "model.backend: pt, tf or flax",
     "name_or_path": "the name that you gave to from_pretrained",
@@ -138,10 +137,12 @@ KEYWORDS = {
     "trust_remote_code": "leave it out, if the checkpoint brings no code of its own",
     "proxies": "the environment variables HTTPS_PROXY and HTTP_PROXY",
     "saved_model": "model.export(folder), or tf.saved_model.save(model, folder)",
-    "push_to_hub": "save_pretrained(folder), then `hf upload`",
+    "push_to_hub": "model.push_to_hub(name)",
     "return_unused_kwargs": "keep them apart yourself",
     "load_weight_prefix": "leave it out; the prefix is found",
     "model_kwargs": "load the model with them, and give it with its tokenizer",
     "config": "load the model with it, and give it with its tokenizer",
 }
+# Keywords of push_to_hub that it has not here.
+NOT_PUSHED = ("commit_description", "create_pr", "tags", "use_auth_token", "use_temp_dir")
 OTHER_KEYWORD = "leave it out; an unknown keyword is an error here that names it"

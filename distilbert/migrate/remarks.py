@@ -10,7 +10,18 @@ import libcst as cst
 
 from distilbert.migrate.deciding import Decisions
 from distilbert.migrate.names import KNOWN, Target
-from distilbert.migrate.notes import ABSENT, COLLATORS, DISTINCTIVE, KEYWORDS, STAYING, TRAINERS, Kind, Note
+from distilbert.migrate.notes import (
+    ABSENT,
+    COLLATORS,
+    DISTINCTIVE,
+    KEYWORDS,
+    NOT_PUSHED,
+    OTHER_KEYWORD,
+    STAYING,
+    TRAINERS,
+    Kind,
+    Note,
+)
 from distilbert.migrate.reading import Reading, code, root
 
 _STRING = re.compile(r"transformers\.[\w.]*DistilBert[\w.]*")
@@ -137,7 +148,7 @@ def _absent(target: Target, name: str) -> str | None:
     if hasattr(here, name) or name in fields:
         return None
     if name == "push_to_hub":
-        return "save_pretrained(folder), then `hf upload`"
+        return "model.push_to_hub(name), which sends the config too"
     if target.role == "config" and name == "update":
         return "config = config.replace(...); a config is immutable"
     return f"{target.name} has no {name} here"
@@ -152,10 +163,21 @@ def _calls(reading: Reading, decisions: Decisions) -> Iterator[Note]:
         target, method = decisions.object(call.func.value), call.func.attr.value
         if target is not None and target.role == "model":
             yield from _method(reading, call, target, method)
+        if target is not None and target.role in ("model", "tokenizer") and method == "push_to_hub":
+            yield from _push(reading, call)
+
+
+def _push(reading: Reading, call: cst.Call) -> Iterator[Note]:
+    for name in sorted(_keywords(call) & set(NOT_PUSHED)):
+        yield Note(Kind.CHANGE, reading.line(call), f"{code(call.func)}(...) with {name}", OTHER_KEYWORD)
+
+
+def _keywords(call: cst.Call) -> set[str]:
+    return {one.keyword.value for one in call.args if one.keyword is not None}
 
 
 def _method(reading: Reading, call: cst.Call, target: Target, method: str) -> Iterator[Note]:
-    line, keywords = reading.line(call), {one.keyword.value for one in call.args if one.keyword is not None}
+    line, keywords = reading.line(call), _keywords(call)
     shown = f"{code(call.func)}(...)"
     if method == "save_pretrained":
         for name in sorted(keywords & {"saved_model", "push_to_hub"}):
