@@ -18,6 +18,7 @@ from distilbert.convert import keras_weights_h5
 from distilbert.convert.arrays import same_bits
 from distilbert.convert.tensor import BFLOAT16, StoredTensor
 from distilbert.errors import ConfigError, TokenizerError, WeightsError
+from distilbert.threads import set_threads_from_environment
 
 from .samples import TINY, random_tensors, write_model
 
@@ -34,6 +35,7 @@ LOADED_TASKS = {"encoder": "Backbone", "sequence-classification": "TextClassifie
 @pytest.fixture(scope="module")
 def keras_hub():
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    set_threads_from_environment()  # before TensorFlow begins
     with warnings.catch_warnings():  # of the libraries below it, about each other
         warnings.simplefilter("ignore")
         return pytest.importorskip("keras_hub")
@@ -59,6 +61,7 @@ def presets(keras_hub, tmp_path_factory) -> dict[str, Path]:
         "probabilities": models.DistilBertTextClassifier(backbone, num_classes=3, activation="softmax"),
         "bert": bert,
         "bert-classifier": models.BertTextClassifier(bert, num_classes=3),
+        "bert-masked-lm": models.BertMaskedLM(bert),
     }
     random = np.random.default_rng(0)
     for model in made.values():
@@ -148,10 +151,18 @@ def test_a_bert_is_folded(keras_hub, presets, tmp_path):
     assert_close(np.asarray(answer["sequence_output"]), ours(tmp_path / "out", "encoder"))
 
 
-def test_a_pooled_bert_classifier_is_refused(presets, tmp_path):
-    with pytest.raises(WeightsError, match="pooled token"):
-        convert_checkpoint(presets["bert-classifier"], tmp_path / "out")
-    assert convert_checkpoint(presets["bert-classifier"], tmp_path / "out", task="encoder").tensors == 36
+@pytest.mark.parametrize(
+    ("name", "task", "reason"),
+    [
+        ("bert-classifier", "sequence-classification", "pooled token"),
+        ("bert-masked-lm", "masked-lm", "approximates GELU"),
+    ],
+)
+def test_the_heads_of_a_bert_are_refused(presets, tmp_path, name, task, reason):
+    for wanted in (None, task):
+        with pytest.raises(WeightsError, match=reason):
+            convert_checkpoint(presets[name], tmp_path / "out", task=wanted)
+    assert convert_checkpoint(presets[name], tmp_path / "out", task="encoder").tensors == 36
 
 
 def test_probabilities_are_refused(presets, tmp_path):

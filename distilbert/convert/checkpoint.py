@@ -72,7 +72,7 @@ class Checkpoint:
         return fit(self.tensors, config, task)
 
     def check_head(self, advice: str) -> None:
-        """Raise WeightsError if it is a BERT whose head no DistilBERT has; `advice` says what to do instead."""
+        """Raise WeightsError if it has a head that no DistilBERT has; `advice` says what to do instead."""
         if self.obstacle:
             raise WeightsError(f"{self.weights}: its head cannot be read: {self.obstacle}; {advice}")
 

@@ -92,7 +92,7 @@ def convert(
 
 def _fit(checkpoint: Checkpoint, task: str | None) -> Fit:
     """What will be written; WeightsError if something is wrong, or would be lost without being asked for."""
-    if task is None or task in POOLED_TASKS:
+    if task in (None, *POOLED_TASKS, checkpoint.task):
         checkpoint.check_head("task 'encoder' converts the rest")
     found = checkpoint.fit(checkpoint.config, task or checkpoint.task)
     if not found.is_exact:

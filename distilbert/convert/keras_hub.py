@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A preset folder of keras-hub read as a checkpoint: its configuration, and its tensors by canonical name.
 
-A DistilBERT of keras-hub computes what DistilBERT does. Its BERT has a table of segments besides, which `bert.py` folds.
-Only the head of its masked language model is another one, by the epsilon of a norm; who reads it is told so.
+A DistilBERT of keras-hub computes what DistilBERT does, but for the head of its masked language model, which has another
+epsilon: who reads it is told so. The encoder of its BERT, which approximates GELU, folds as any BERT does (`bert.py`); the
+heads do not.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ EPSILON = (
     "keras-hub's masked language model normalises with an epsilon of 1e-5 in its head, DistilBERT with 1e-12, "
     "so its logits differ by about 1e-5 of the largest one"
 )
-POOLED = "keras-hub's BERT classifier reads a pooled token (tanh), DistilBERT's has a pre-classifier (ReLU)"
+OBSTACLES = {
+    "sequence-classification": "BERT's classifier reads a pooled token (tanh), DistilBERT's has a pre-classifier (ReLU)",
+    "masked-lm": "keras-hub's BERT approximates GELU in its layers but not in this head",
+}
 
 _BACKBONES = {"DistilBertBackbone": "DistilBert", "BertBackbone": "Bert"}
+_APPROXIMATE_GELU = "gelu_pytorch_tanh"  # as the layers of keras-hub's BERT compute
 _TASKS = {"TextClassifier": "sequence-classification", "MaskedLM": "masked-lm"}
 _FIELDS = {
     "vocab_size": "vocabulary_size",
@@ -113,19 +118,22 @@ def read_preset(weights: Path) -> Preset:
         task = _TASKS[name.removeprefix(family)]
         files.append(folder / TASK_WEIGHTS)
         head = KERAS_HUB.codec.read(folder / TASK_WEIGHTS).tensors
+    is_bert = family == "Bert"
+    if is_bert:
+        data["activation"] = _APPROXIMATE_GELU
     if task == "sequence-classification":
         data |= _classifier_config(folder / TASK_FILE, answer)
     data["architectures"] = [spec.TASKS[task].class_name]
     stored = StoredWeights(weights, tuple(files), KERAS_HUB, KERAS_HUB.codec.read(weights).tensors)
-    pooled = family == "Bert" and task == "sequence-classification"
+    obstacle = OBSTACLES.get(task) if is_bert else None
     return Preset(
-        is_bert=family == "Bert",
+        is_bert=is_bert,
         task=task,
         data=_with_own_config(folder, data),
         weights=stored,
-        head={} if pooled else head,
-        obstacle=POOLED if pooled else None,
-        difference=_difference(task, answer),
+        head={} if obstacle else head,
+        obstacle=obstacle,
+        difference=None if obstacle else _difference(task, answer),
     )
 
 

@@ -19,6 +19,7 @@ from distilbert.convert.raw import check_tensors, refuse, shown
 from distilbert.convert.tensor import FLOAT_DTYPES, Array, StoredFile, StoredTensor
 from distilbert.errors import BackendError, FileError, WeightsError
 from distilbert.files import read_json
+from distilbert.threads import set_threads_from_environment
 
 _METADATA = "_METADATA"
 _PARAMS = "params"  # where a training state of Flax keeps the parameters
@@ -70,6 +71,7 @@ def write(path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, st
     """
     check_tensors(path, tensors, FLOAT_DTYPES.values(), "a checkpoint of Orbax")
     tree = _loaded(nested(path, tensors))
+    set_threads_from_environment()  # Orbax starts JAX, which cannot be told later
     try:
         import orbax.checkpoint as orbax
     except ImportError as error:
