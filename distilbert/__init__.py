@@ -37,6 +37,7 @@ _NAMES = {
     "open_checkpoint": ("convert", "open_checkpoint"),
     "pipeline": ("pipelines", "pipeline"),
     "predict_files": ("predict", "predict_files"),
+    "register_auto_classes": ("auto_classes", "register_auto_classes"),
     "set_threads": ("threads", "set_threads"),
     "tune": ("training.tuning", "tune"),
     **{name: ("pt", name) for name in _MODELS},

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from distilbert.checkpoint_files import ORBAX_FILE
 from distilbert.convert.flax_msgpack import nested
 from distilbert.convert.raw import check_tensors, refuse, shown
 from distilbert.convert.tensor import FLOAT_DTYPES, Array, StoredFile, StoredTensor
@@ -21,15 +22,9 @@ from distilbert.errors import BackendError, FileError, WeightsError
 from distilbert.files import read_json
 from distilbert.threads import set_threads_from_environment
 
-_METADATA = "_METADATA"
 _PARAMS = "params"  # where a training state of Flax keeps the parameters
 _KEY_OF_DICT = 2
 _INSTALL = 'pip install "distilbert[orbax]"'
-
-
-def is_checkpoint(path: Path) -> bool:
-    """Whether a folder is one that Orbax wrote."""
-    return (path / _METADATA).is_file()
 
 
 def read(path: Path) -> StoredFile:
@@ -42,7 +37,7 @@ def read(path: Path) -> StoredFile:
         WeightsError: the folder is damaged, or not laid out by Orbax's PyTree or Standard checkpointer.
         FileError: a file cannot be read.
     """
-    metadata = read_json(path / _METADATA)
+    metadata = read_json(path / ORBAX_FILE)
     tensorstore = _tensorstore(path)
     opened = {
         "/".join(keys): tensorstore.open(_place(path, metadata, keys), open=True, read=True)
@@ -102,7 +97,7 @@ def _keys(path: Path, metadata: Mapping[str, Any]) -> list[list[str]]:
     except (KeyError, TypeError):
         listed = []
     if not listed:
-        raise WeightsError(f"{path / _METADATA}: tree_metadata: expected the arrays of a tree, as Orbax lists them")
+        raise WeightsError(f"{path / ORBAX_FILE}: tree_metadata: expected the arrays of a tree, as Orbax lists them")
     if any(keys and keys[0][0] == _PARAMS for keys in listed):
         listed = [keys for keys in listed if keys and keys[0][0] == _PARAMS]
     problems = [
@@ -111,7 +106,7 @@ def _keys(path: Path, metadata: Mapping[str, Any]) -> list[list[str]]:
         if not all(kind == _KEY_OF_DICT and _is_name(key) for key, kind in keys)
     ]
     if problems:
-        raise refuse(path / _METADATA, problems)
+        raise refuse(path / ORBAX_FILE, problems)
     return [[key for key, _ in keys] for keys in listed]
 
 

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distilbert.checkpoint_files import best_weights, files_in, is_index, shard_names, weights_names
+from distilbert.checkpoint_files import best_weights, files_in, is_index, is_orbax, shard_names, weights_names
 from distilbert.convert.formats import Format, format_of
-from distilbert.convert.orbax_folder import is_checkpoint
 from distilbert.convert.raw import refuse, shown
 from distilbert.convert.tensor import StoredTensor
 from distilbert.errors import FileError, WeightsError, describe
@@ -59,7 +58,7 @@ def _find(path: Path, variant: str | None) -> Path:
     if not path.is_dir():
         check_regular_file(path)
         return path
-    if is_checkpoint(path):
+    if is_orbax(path):
         return path
     names = weights_names(variant)
     present = files_in(path)
@@ -71,7 +70,7 @@ def _find(path: Path, variant: str | None) -> Path:
 
 def _find_orbax(path: Path, names: Sequence[str], present: Sequence[str]) -> Path:
     """The one checkpoint of Orbax in a folder that has no weights in a file."""
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and is_checkpoint(folder))
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and is_orbax(folder))
     if not folders:
         found = ", ".join(map(shown, present[:10])) or "nothing"
         raise FileError(f"{path}: no weights; expected one of {', '.join(names)}; found {found}")
