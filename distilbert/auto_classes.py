@@ -60,8 +60,8 @@ def register_auto_classes() -> Registration:
     """Make transformers' Auto classes give the models of this package wherever a config.json says `distilbert`.
 
     All frameworks that are installed and that transformers still has: `AutoModel...` for PyTorch, and in transformers 4
-    `TFAutoModel...` and `FlaxAutoModel...`. AutoConfig and AutoTokenizer stay as they are, and what they give works with
-    our models. Code that is running when this is called keeps its models.
+    `TFAutoModel...` and `FlaxAutoModel...`. AutoConfig and AutoTokenizer stay as they are, and what they give works
+    with our models. Models that are already loaded stay what they are.
 
     Returns:
         What was registered, with `undo()`; also a context manager.
@@ -84,7 +84,7 @@ def register_auto_classes() -> Registration:
         installed = ", ".join(backend.BACKENDS[name].title for name in backend.installed()) or "none"
         raise BackendError(
             f"register_auto_classes: transformers {transformers.__version__} has Auto classes for none of the frameworks "
-            f"that are installed ({installed}); install PyTorch:  pip install \"distilbert[pt]\""
+            f'that are installed ({installed}); install PyTorch:  pip install "distilbert[pt]"'
         )
     return Registration(tuple(names), tuple(undo))
 

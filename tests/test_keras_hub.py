@@ -120,7 +120,12 @@ def test_a_preset_is_read_with_the_same_numbers(keras_hub, presets, task):
 
 def test_its_configuration_is_read(presets):
     config = open_checkpoint(presets["sequence-classification"]).config
-    assert (config.dropout, config.attention_dropout, config.seq_classif_dropout, config.num_labels) == (0.3, 0.3, 0.4, 3)
+    assert (config.dropout, config.attention_dropout, config.seq_classif_dropout, config.num_labels) == (
+        0.3,
+        0.3,
+        0.4,
+        3,
+    )
     assert (config.n_layers, config.n_heads, config.dim, config.hidden_dim) == (2, 4, 32, 37)
 
 
@@ -300,6 +305,16 @@ def test_saving_over_a_preset_of_another_task_leaves_nothing_of_it(preset):
     write_model(preset, TINY, "encoder", format="keras-hub")
     assert open_checkpoint(preset).task == "encoder"
     assert not (preset / "task.weights.h5").exists()
+
+
+def test_config_json_decides_which_of_two_checkpoints_in_a_folder_is_read(preset):
+    write_model(preset, TINY, "encoder")
+    assert open_checkpoint(preset).format.name == "safetensors"
+
+
+def test_a_foreign_metadata_file_is_left_aside(preset):
+    (preset / "metadata.json").write_text(json.dumps({"distilbert_config": {"id2label": 3}}))
+    assert open_checkpoint(preset).config.id2label[0] == "LABEL_0"
 
 
 def test_another_model_is_refused(preset):

@@ -157,7 +157,9 @@ def test_two_checkpoints_must_be_told_apart(written):
         open_checkpoint(written.parent)
 
 
-@pytest.mark.parametrize("text", ["{}", '{"tree_metadata": {"a": 1}}', '{"tree_metadata": {"a": {"key_metadata": [1]}}}'])
+@pytest.mark.parametrize(
+    "text", ["{}", '{"tree_metadata": {"a": 1}}', '{"tree_metadata": {"a": {"key_metadata": [1]}}}']
+)
 def test_metadata_of_another_kind(written, text):
     (written / "_METADATA").write_text(text)
     with pytest.raises(WeightsError, match="expected the arrays of a tree, as Orbax lists them"):

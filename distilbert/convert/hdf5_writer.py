@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Creates an HDF5 file with groups, attributes and datasets laid out as Keras 2 or 3 does, but with no values in it yet.
+"""Creates an HDF5 file with groups, attributes and datasets laid out as Keras 2 or 3 does, without any values yet.
 
 Each dataset has its place in the file, which the caller fills without HDF5: that needs no second copy of a tensor.
 """

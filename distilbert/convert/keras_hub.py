@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A preset folder of keras-hub read as a checkpoint: its configuration, and its tensors by canonical name.
 
-A DistilBERT of keras-hub computes what DistilBERT does, but for the head of its masked language model, which has another
-epsilon: who reads it is told so. The encoder of its BERT, which approximates GELU, folds as any BERT does (`bert.py`); the
-heads do not.
+A DistilBERT of keras-hub computes what DistilBERT does, but for the head of its masked language model, which has
+another epsilon: who reads it is told so. The encoder of its BERT, which approximates GELU, folds as any BERT does
+(`bert.py`); the heads do not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ EPSILON = (
     "so its logits differ by about 1e-5 of the largest one"
 )
 OBSTACLES = {
-    "sequence-classification": "BERT's classifier reads a pooled token (tanh), DistilBERT's has a pre-classifier (ReLU)",
+    "sequence-classification": "BERT's classifier reads a pooled token (tanh), DistilBERT's a pre-classifier (ReLU)",
     "masked-lm": "keras-hub's BERT approximates GELU in its layers but not in this head",
 }
 
@@ -95,9 +95,12 @@ class Preset:
 
 
 def find_preset(path: Path) -> Path | None:
-    """The backbone's weights if `path` is a preset folder or these weights."""
+    """The backbone's weights if `path` is a preset folder (config.json decides) or these weights."""
     weights = path / KERAS_HUB.file_name if path.is_dir() else path
-    return weights if weights.name == KERAS_HUB.file_name and weights.is_file() else None
+    if weights.name != KERAS_HUB.file_name or not weights.is_file():
+        return None
+    config = weights.parent / CONFIG_NAME
+    return None if config.exists() and "model_type" in read_json(config) else weights
 
 
 def read_preset(weights: Path) -> Preset:
@@ -178,9 +181,9 @@ def _with_own_config(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
     if not (folder / METADATA_FILE).exists():
         return data
     own = read_json(folder / METADATA_FILE).get(OWN_CONFIG)
-    if not isinstance(own, dict):
+    if not isinstance(own, dict) or not isinstance(own.get("id2label"), dict):
         return data
-    known = {**own, "num_labels": len(own.get("id2label", ()))}
+    known = {**own, "num_labels": len(own["id2label"])}
     same = all(known.get(name) == value for name, value in data.items() if name != "attention_dropout")
     return dict(own) if same else data
 
@@ -188,7 +191,9 @@ def _with_own_config(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
 def _canonical(
     stored: Mapping[str, StoredTensor], table: Mapping[str, TensorSpec], config: DistilBertConfig
 ) -> list[tuple[str, StoredTensor]]:
-    return [(name, _turned(tensor, table[name], config) if name in table else tensor) for name, tensor in stored.items()]
+    return [
+        (name, _turned(tensor, table[name], config) if name in table else tensor) for name, tensor in stored.items()
+    ]
 
 
 def _turned(tensor: StoredTensor, known: TensorSpec, config: DistilBertConfig) -> StoredTensor:

@@ -70,7 +70,9 @@ def write(path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, st
     try:
         import orbax.checkpoint as orbax
     except ImportError as error:
-        raise BackendError(f"{path}: writing a checkpoint of Orbax needs Orbax ({error})\n  install:  {_INSTALL}") from None
+        raise BackendError(
+            f"{path}: writing a checkpoint of Orbax needs Orbax ({error})\n  install:  {_INSTALL}"
+        ) from None
     try:
         with orbax.StandardCheckpointer() as checkpointer:
             checkpointer.save(path.absolute(), tree, force=True)
