@@ -83,8 +83,8 @@ def register_auto_classes() -> Registration:
     if not names:
         installed = ", ".join(backend.BACKENDS[name].title for name in backend.installed()) or "none"
         raise BackendError(
-            f"register_auto_classes: transformers {transformers.__version__} has Auto classes for none of the frameworks "
-            f'that are installed ({installed}); install PyTorch:  pip install "distilbert[pt]"'
+            f"register_auto_classes: transformers {transformers.__version__} has Auto classes for none of the "
+            f'frameworks that are installed ({installed}); install PyTorch:  pip install "distilbert[pt]"'
         )
     return Registration(tuple(names), tuple(undo))
 
