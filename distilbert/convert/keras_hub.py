@@ -8,7 +8,7 @@ another epsilon: who reads it is told so. The encoder of its BERT, which approxi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,9 @@ def read_preset(weights: Path) -> Preset:
     backbone, fields = _serialized(folder / CONFIG_NAME, _BACKBONES)
     data = _distilbert_config(folder / CONFIG_NAME, fields)
     family = _BACKBONES[backbone]
-    task, head, answer = "encoder", {}, {}
+    task = "encoder"
+    head: dict[str, StoredTensor] = {}
+    answer: dict[str, Any] = {}
     files = [weights]
     if (folder / TASK_FILE).exists():
         name, answer = _serialized(folder / TASK_FILE, [family + task for task in _TASKS])
@@ -140,11 +142,11 @@ def read_preset(weights: Path) -> Preset:
     )
 
 
-def _serialized(path: Path, classes: Iterable[str]) -> tuple[str, dict[str, Any]]:
+def _serialized(path: Path, classes: Collection[str]) -> tuple[str, dict[str, Any]]:
     """Class name and configuration of an object that Keras wrote down."""
     value = read_json(path)
     name, fields = value.get("class_name"), value.get("config")
-    if name not in classes or not isinstance(fields, dict):
+    if not isinstance(name, str) or name not in classes or not isinstance(fields, dict):
         raise ConfigError(
             f"{path}: class_name: expected one of {', '.join(classes)} with its config, as keras-hub writes it; "
             f"found {name!r:.80}"
