@@ -41,6 +41,7 @@ _NAMES = {
     "prune": ("pruning.pruning", "prune"),
     "push_to_hub": ("publishing", "push_to_hub"),
     "rescue": ("rescuing", "rescue"),
+    "register_auto_classes": ("auto_classes", "register_auto_classes"),
     "set_threads": ("threads", "set_threads"),
     "tune": ("training.tuning", "tune"),
     **{name: ("pt", name) for name in _MODELS},

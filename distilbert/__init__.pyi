@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The public names for type checkers and editors; at run time `__init__.py` looks them up when they are used.
 
+from distilbert.auto_classes import register_auto_classes
 from distilbert.backend import choose as choose_backend
 from distilbert.config import DistilBertConfig
 from distilbert.convert import convert as convert_checkpoint
@@ -79,6 +80,7 @@ __all__ = [
     "predict_files",
     "prune",
     "push_to_hub",
+    "register_auto_classes",
     "rescue",
     "set_threads",
     "tune",

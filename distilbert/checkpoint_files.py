@@ -29,6 +29,7 @@ PROMPTS_FILE = "config_sentence_transformers.json"
 CARD_FILE = "README.md"
 LICENCE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt", "NOTICE", "NOTICE.txt")
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # best first
+ORBAX_FILE = "_METADATA"  # a folder with this one is a checkpoint of Orbax
 
 _MODULE_CONFIG = re.compile(r"[1-9]\d*_\w+/config\.json", re.ASCII)
 _MODULE_WEIGHTS = re.compile(r"([1-9]\d*_Dense/)(model\.safetensors|pytorch_model\.bin)", re.ASCII)
@@ -51,6 +52,11 @@ def weights_names(variant: str | None = None) -> tuple[str, ...]:
 def is_index(weights: str) -> bool:
     """Whether weights of this name are an index of shards rather than the one file that holds them all."""
     return weights.endswith(".json")
+
+
+def is_orbax(folder: Path) -> bool:
+    """Whether a folder is a checkpoint of Orbax, weights itself."""
+    return (folder / ORBAX_FILE).is_file()
 
 
 def best_weights(present: Collection[str], names: Collection[str]) -> str | None:

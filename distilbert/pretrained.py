@@ -135,7 +135,7 @@ class PreTrained(Publishable):
 
         Args:
             folder: made if it does not exist.
-            format: `safetensors`, `pytorch`, `tensorflow` or `flax`; default safetensors.
+            format: `safetensors`, `pytorch`, `tensorflow`, `flax`, `orbax` or `keras-hub`; default safetensors.
             max_shard_size: in bytes or as "5GB"; larger models are written in several files with an index.
             safe_serialization: False means the framework's own format where `format` is not given.
         """

@@ -14,11 +14,13 @@ import numpy as np
 
 from distilbert import __version__, hub, spec
 from distilbert import backend as backends
+from distilbert.checkpoint_files import files_below
 from distilbert.config import DistilBertConfig
-from distilbert.convert import open_checkpoint
+from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.convert.finite import warn_if_not_finite
 from distilbert.convert.tensor import Array
-from distilbert.convert.tokenizer_files import check_tokenizer, copy_tokenizer
+from distilbert.convert.tokenizer_files import check_tokenizer, copy_sentence_files, copy_tokenizer
+from distilbert.convert.writing import find_format
 from distilbert.errors import InputError
 from distilbert.export.formats import QUANTIZED, STATIC_INT8, Format, find
 from distilbert.export.running import RECORD, ExportedModel
@@ -55,7 +57,7 @@ class Export:
 class _Source:
     """A checkpoint that has been read, to be exported."""
 
-    folder: Path
+    checkpoint: Checkpoint
     task: str
     config: DistilBertConfig
     tensors: Mapping[str, Array]
@@ -121,11 +123,10 @@ def _read(found: Path, task: str | None, variant: str | None) -> _Source:
     fit = checkpoint.fit(checkpoint.config, name)
     if not fit.is_exact:
         raise fit.error(str(checkpoint.weights))
-    folder = checkpoint.weights.parent
-    check_tokenizer(folder, checkpoint.config)
+    check_tokenizer(checkpoint)
     tensors = {key: tensor.load().astype(np.float32) for key, tensor in fit.tensors.items()}
     warn_if_not_finite(tensors, str(checkpoint.weights))
-    return _Source(folder, name, checkpoint.config.replace(dtype="float32"), tensors)
+    return _Source(checkpoint, name, checkpoint.config.replace(dtype="float32"), tensors)
 
 
 def _write(
@@ -161,7 +162,9 @@ def _write(
     nbytes = sum(found.stat().st_size for found in staging.rglob("*") if found.is_file())
     config = source.config.replace(architectures=(class_name,))
     config.save_pretrained(staging)
-    copy_tokenizer(source.folder, staging)
+    copy_tokenizer(source.checkpoint, staging, find_format("safetensors"))
+    if source.task == "encoder":
+        copy_sentence_files(source.checkpoint.weights.parent, staging)
     write_json(staging / RECORD, record)
-    names = tuple(sorted(path.name for path in staging.iterdir()))
+    names = tuple(files_below(staging))
     return Export(row, source.task, dtype, names, nbytes, tuple(measured), drop)

@@ -14,6 +14,7 @@ from distilbert import backend as backends
 from distilbert import spec, surgery
 from distilbert.convert import StoredTensor, write_checkpoint
 from distilbert.convert.tokenizer_files import check_tokenizer, copy_tokenizer
+from distilbert.convert.writing import find_format
 from distilbert.errors import QualityError
 from distilbert.files import check_new_folder, staged_folder
 from distilbert.pruning.choosing import Heads, head_count, least_important, round_counts, together
@@ -25,6 +26,8 @@ from distilbert.trained.source import Source, read_source
 from distilbert.training.engine import World
 from distilbert.training.evaluation import evaluate
 from distilbert.training.starting import engine_of, engine_settings
+
+FORMAT = "safetensors"
 
 Tell = Callable[[str], None]
 
@@ -104,8 +107,8 @@ def run(recipe: PruneRecipe, tell: Tell = lambda step: None) -> Pruned:
     backend = backends.choose(recipe.backend)
     source = read_source(recipe.model_name_or_path, recipe.task)
     count = head_count(source.config, recipe.heads, recipe.fraction)
-    if source.folder is not None:
-        check_tokenizer(source.folder, source.config)
+    if source.checkpoint is not None:
+        check_tokenizer(source.checkpoint)
     tell("reading data")
     data = read_data(recipe, source)
     tell("evaluating")
@@ -132,9 +135,9 @@ def write_pruned(source: Source, heads: Heads, folder: Path) -> None:
     config, tensors = surgery.prune_heads(source.config, source.task, source.tensors, heads)
     stored = {name: StoredTensor.of(name, values) for name, values in tensors.items()}
     config = config.replace(architectures=(spec.TASKS[source.task].class_name,))
-    write_checkpoint(folder, config, source.task, stored, format="safetensors")
-    if source.folder is not None:
-        copy_tokenizer(source.folder, folder)
+    write_checkpoint(folder, config, source.task, stored, format=FORMAT)
+    if source.checkpoint is not None:
+        copy_tokenizer(source.checkpoint, folder, find_format(FORMAT))
 
 
 def measure(source: Source, data: LabelledData, backend: str) -> Measured:

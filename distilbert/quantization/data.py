@@ -108,7 +108,8 @@ def _read_similarity(recipe: QuantizeRecipe, source: Source) -> SimilarityData:
     calibration = []
     if recipe.calibration_file:
         calibration = task.read(task.files(recipe.calibration_file), recipe.max_calibration_samples, False).ids
-    return SimilarityData(pairs, source.folder, source.tokenizer, calibration)
+    folder = None if source.checkpoint is None else source.checkpoint.weights.parent
+    return SimilarityData(pairs, folder, source.tokenizer, calibration)
 
 
 def _row(task: FileTask, examples: Any, row: int) -> tuple[Any, list[int] | None]:

@@ -6,13 +6,12 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from distilbert import backend as backends
 from distilbert import hub, spec, surgery
 from distilbert.config import DistilBertConfig
-from distilbert.convert import open_checkpoint
+from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.convert.loading import load_for_task
 from distilbert.convert.tensor import Array
 from distilbert.errors import WeightsError
@@ -28,7 +27,7 @@ class Source:
         task: which of `spec.TASKS` it is for.
         tensors: of its task by canonical name, in the float type of the file.
         tokenizer: of it.
-        folder: with its files; None for a model in memory.
+        checkpoint: what it was read from; None for a model in memory.
         dtype: float type to compute in.
     """
 
@@ -36,7 +35,7 @@ class Source:
     task: str
     tensors: dict[str, Array]
     tokenizer: DistilBertTokenizer
-    folder: Path | None = None
+    checkpoint: Checkpoint | None = None
     dtype: str = "float32"
 
     def model(self, backend: str, whole: bool = False) -> Any:
@@ -80,6 +79,6 @@ def read_source(name: str | os.PathLike[str], task: str | None) -> Source:
             f"{name}: lacks the head of {title} ({names}), so there is no loss to score attention heads by; "
             "train it first (distilbert finetune), or name the task that it is for"
         )
-    folder = path if path.is_dir() else path.parent
     tensors = {name: tensor.load() for name, tensor in loaded.tensors.items()}
-    return Source(loaded.config, task, tensors, DistilBertTokenizer.from_pretrained(folder), folder)
+    tokenizer = DistilBertTokenizer.from_pretrained(found.weights.parent)
+    return Source(loaded.config, task, tensors, tokenizer, found)
