@@ -6,6 +6,7 @@ from distilbert.backend import choose as choose_backend
 from distilbert.config import DistilBertConfig
 from distilbert.convert import convert as convert_checkpoint
 from distilbert.convert import open_checkpoint
+from distilbert.export.exporting import export_checkpoint
 from distilbert.flax import DistilBertForMaskedLM as FlaxDistilBertForMaskedLM
 from distilbert.flax import DistilBertForMultipleChoice as FlaxDistilBertForMultipleChoice
 from distilbert.flax import DistilBertForQuestionAnswering as FlaxDistilBertForQuestionAnswering
@@ -26,6 +27,7 @@ from distilbert.pt import (
     DistilBertModel,
 )
 from distilbert.publishing import push_to_hub
+from distilbert.quantization.quantizing import quantize
 from distilbert.rescuing import rescue
 from distilbert.tf import DistilBertForMaskedLM as TFDistilBertForMaskedLM
 from distilbert.tf import DistilBertForMultipleChoice as TFDistilBertForMultipleChoice
@@ -72,6 +74,7 @@ __all__ = [
     "choose_backend",
     "convert_checkpoint",
     "distill",
+    "export_checkpoint",
     "finetune",
     "head_importance",
     "load",
@@ -80,6 +83,7 @@ __all__ = [
     "predict_files",
     "prune",
     "push_to_hub",
+    "quantize",
     "register_auto_classes",
     "rescue",
     "set_threads",

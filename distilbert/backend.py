@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -30,7 +31,7 @@ class Backend:
     @property
     def missing(self) -> list[str]:
         """The packages that are not installed."""
-        return [package for package in self.packages if importlib.util.find_spec(package) is None]
+        return _missing(self.packages)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -79,10 +80,23 @@ def require(name: str, wanted_by: str) -> None:
     )
 
 
+def require_packages(packages: Sequence[str], extra: str, wanted_by: str) -> None:
+    """Raise BackendError with the install command unless packages, which an extra brings, are installed."""
+    if missing := _missing(packages):
+        raise BackendError(
+            f"{wanted_by} needs {' and '.join(missing)}, which cannot be imported.\n"
+            f'  install:  pip install "distilbert[{extra}]"'
+        )
+
+
 def load(name: str, wanted_by: str) -> ModuleType:
     """The module `distilbert.<name>`, or BackendError."""
     require(name, wanted_by)
     return importlib.import_module(f"distilbert.{name}")
+
+
+def _missing(packages: Sequence[str]) -> list[str]:
+    return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
 def choose(argument: str | None = None) -> str:

@@ -39,6 +39,8 @@ COMMANDS = (
     "tune",
     "distill",
     "prune",
+    "export",
+    "quantize",
     "predict",
     "serve",
     "bench",

@@ -45,7 +45,6 @@ app = typer.Typer(
 )
 for command in (
     convert.convert,
-    export.export,
     inspection.inspect,
     verify.verify,
     migrate.migrate,
@@ -54,6 +53,7 @@ for command in (
     tune.tune,
     distill.distill,
     prune.prune,
+    export.export,
     quantize.quantize,
     predict.predict,
     serve.serve,

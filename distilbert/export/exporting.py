@@ -115,6 +115,7 @@ def require(row: Format) -> None:
     """Raise BackendError unless what writes and what runs a format is installed."""
     for name in dict.fromkeys((row.writer, row.runner)):
         backends.require(name, f"export to {row.name}")
+    backends.require_packages(row.tools, row.runner, f"export to {row.name}")
 
 
 def _read(found: Path, task: str | None, variant: str | None) -> _Source:

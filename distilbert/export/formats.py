@@ -25,6 +25,7 @@ class Format:
         writer: short name of the framework that writes it.
         runner: short name of the framework or runtime that runs it.
         dtypes: number formats in which it can be written.
+        tools: packages that writing it takes besides the framework; the extra of the runner brings them.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Format:
     writer: str
     runner: str
     dtypes: tuple[str, ...]
+    tools: tuple[str, ...] = ()
 
     @property
     def runtime(self) -> Backend:
@@ -43,11 +45,13 @@ class Format:
         return importlib.import_module(f"distilbert.export.{self.name.replace('-', '_')}_format")
 
 
+_ONNX = ("onnx", "onnxscript")  # OpenVINO reads ONNX
+
 FORMATS = {
     row.name: row
     for row in (
-        Format("onnx", "model.onnx", "pt", "onnx", ("float32", "float16", INT8, STATIC_INT8)),
-        Format("openvino", "openvino_model.xml", "pt", "openvino", ("float32", "float16")),
+        Format("onnx", "model.onnx", "pt", "onnx", ("float32", "float16", INT8, STATIC_INT8), _ONNX),
+        Format("openvino", "openvino_model.xml", "pt", "openvino", ("float32", "float16"), _ONNX),
         Format("litert", "model.tflite", "tf", "litert", ("float32", "float16", INT8)),
         Format("saved-model", "saved_model", "tf", "tf", ("float32",)),
         Format("stablehlo", "model.jax", "flax", "flax", ("float32", "float16", "bfloat16")),

@@ -6,7 +6,8 @@ JAX promises to read it for six months: it is for serving, and no archive. The c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ def write(model: Any, path: Path, dtype: str) -> None:
     most = model.config.max_position_embeddings
     shape = export.symbolic_shape(", ".join(names), constraints=[f"{names[-1]} <= {most}"])
     argument = jax.ShapeDtypeStruct(shape, jnp.int32)
-    path.write_bytes(export.export(jax.jit(answer), platforms=PLATFORMS)(argument, argument).serialize())
+    with _without_folders():
+        path.write_bytes(export.export(jax.jit(answer), platforms=PLATFORMS)(argument, argument).serialize())
 
 
 def annotate(path: Path, record: str) -> None:
@@ -50,3 +52,15 @@ class Session:
     def run(self, inputs: Mapping[str, NDArray[np.int64]]) -> dict[str, Array]:
         found = self.call(*(inputs[name].astype(np.int32) for name in INPUTS))
         return {name: np.asarray(value) for name, value in zip(self.names, found, strict=True)}
+
+
+@contextmanager
+def _without_folders() -> Iterator[None]:
+    """JAX notes in which file each operation was written; its folder on this machine is nobody's business."""
+    option = "jax_hlo_source_file_canonicalization_regex"
+    before = getattr(jax.config, option)
+    jax.config.update(option, ".*/")
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)
