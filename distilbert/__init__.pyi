@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # The public names for type checkers and editors; at run time `__init__.py` looks them up when they are used.
 
+from distilbert.auto_classes import register_auto_classes
 from distilbert.backend import choose as choose_backend
 from distilbert.config import DistilBertConfig
 from distilbert.convert import convert as convert_checkpoint
 from distilbert.convert import open_checkpoint
+from distilbert.export.exporting import export_checkpoint
 from distilbert.flax import DistilBertForMaskedLM as FlaxDistilBertForMaskedLM
 from distilbert.flax import DistilBertForMultipleChoice as FlaxDistilBertForMultipleChoice
 from distilbert.flax import DistilBertForQuestionAnswering as FlaxDistilBertForQuestionAnswering
@@ -14,6 +16,8 @@ from distilbert.flax import DistilBertModel as FlaxDistilBertModel
 from distilbert.loading import load
 from distilbert.pipelines import pipeline
 from distilbert.predict import predict_files
+from distilbert.pruning.importance import head_importance
+from distilbert.pruning.pruning import prune
 from distilbert.pt import (
     DistilBertForMaskedLM,
     DistilBertForMultipleChoice,
@@ -22,6 +26,9 @@ from distilbert.pt import (
     DistilBertForTokenClassification,
     DistilBertModel,
 )
+from distilbert.publishing import push_to_hub
+from distilbert.quantization.quantizing import quantize
+from distilbert.rescuing import rescue
 from distilbert.tf import DistilBertForMaskedLM as TFDistilBertForMaskedLM
 from distilbert.tf import DistilBertForMultipleChoice as TFDistilBertForMultipleChoice
 from distilbert.tf import DistilBertForQuestionAnswering as TFDistilBertForQuestionAnswering
@@ -34,6 +41,7 @@ from distilbert.training.distillation.distilling import distill
 from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.finetuning import finetune
 from distilbert.training.recipes import FinetuneRecipe
+from distilbert.training.tuning import tune
 
 __version__: str
 
@@ -66,10 +74,18 @@ __all__ = [
     "choose_backend",
     "convert_checkpoint",
     "distill",
+    "export_checkpoint",
     "finetune",
+    "head_importance",
     "load",
     "open_checkpoint",
     "pipeline",
     "predict_files",
+    "prune",
+    "push_to_hub",
+    "quantize",
+    "register_auto_classes",
+    "rescue",
     "set_threads",
+    "tune",
 ]

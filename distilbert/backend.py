@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -20,7 +21,7 @@ logger = logging.getLogger("distilbert")
 
 @dataclass(frozen=True)
 class Backend:
-    """One framework: its short name, what a reader calls it, and the packages it needs."""
+    """A framework or runtime: its short name (its extra too), what a reader calls it, and the packages it needs."""
 
     name: str
     title: str
@@ -30,7 +31,7 @@ class Backend:
     @property
     def missing(self) -> list[str]:
         """The packages that are not installed."""
-        return [package for package in self.packages if importlib.util.find_spec(package) is None]
+        return _missing(self.packages)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -48,6 +49,16 @@ BACKENDS = {
     )
 }
 
+# What runs exported files and is no framework; its models are made by `distilbert export`.
+RUNTIMES = {
+    runtime.name: runtime
+    for runtime in (
+        Backend("onnx", "ONNX Runtime", ("onnxruntime",), ""),
+        Backend("openvino", "OpenVINO", ("openvino",), ""),
+        Backend("litert", "LiteRT", ("ai_edge_litert",), ""),
+    )
+}
+
 
 def installed() -> list[str]:
     """Short names of the frameworks that can be used, in the order of preference."""
@@ -55,24 +66,37 @@ def installed() -> list[str]:
 
 
 def require(name: str, wanted_by: str) -> None:
-    """Raise BackendError with the install command unless framework `name` is installed."""
-    missing = BACKENDS[name].missing
-    if not missing:
+    """Raise BackendError with the install command unless the framework or runtime `name` is installed."""
+    wanted = (BACKENDS | RUNTIMES)[name]
+    if not wanted.missing:
         set_threads_from_environment()
         limit_spinning()
         return
-    others = [BACKENDS[other].title for other in installed()]
+    others = [BACKENDS[other].title for other in installed()] if name in BACKENDS else []
     instead = f"; installed here: {', '.join(others)}" if others else ""
     raise BackendError(
-        f"{wanted_by} needs {BACKENDS[name].title}, but {' and '.join(missing)} cannot be imported.\n"
+        f"{wanted_by} needs {wanted.title}, but {' and '.join(wanted.missing)} cannot be imported.\n"
         f'  install:  pip install "distilbert[{name}]"{instead}'
     )
+
+
+def require_packages(packages: Sequence[str], extra: str, wanted_by: str) -> None:
+    """Raise BackendError with the install command unless packages, which an extra brings, are installed."""
+    if missing := _missing(packages):
+        raise BackendError(
+            f"{wanted_by} needs {' and '.join(missing)}, which cannot be imported.\n"
+            f'  install:  pip install "distilbert[{extra}]"'
+        )
 
 
 def load(name: str, wanted_by: str) -> ModuleType:
     """The module `distilbert.<name>`, or BackendError."""
     require(name, wanted_by)
     return importlib.import_module(f"distilbert.{name}")
+
+
+def _missing(packages: Sequence[str]) -> list[str]:
+    return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
 def choose(argument: str | None = None) -> str:
@@ -88,6 +112,11 @@ def choose(argument: str | None = None) -> str:
         wanted, source = next(iter(installed()), None), "first one installed"
     if wanted is None:
         raise BackendError('no framework is installed; pip install "distilbert[pt]" (or [tf], or [flax])')
+    if wanted in RUNTIMES:
+        raise BackendError(
+            f"backend: {wanted} runs exported files, and this is a checkpoint ({source}); "
+            f"make one with distilbert export MODEL FOLDER --format {wanted}"
+        )
     if wanted not in BACKENDS:
         raise BackendError(f"backend: expected one of {', '.join(BACKENDS)}; found {wanted!r} ({source})")
     logger.info("using %s (%s)", BACKENDS[wanted].title, source)

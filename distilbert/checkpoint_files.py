@@ -26,7 +26,10 @@ SMALL_FILES = (CONFIG_FILE, *TOKENIZER_FILES)
 MODULES_FILE = "modules.json"  # this and the next ones are of the library sentence-transformers
 TRANSFORMER_FILES = ("sentence_bert_config.json", "sentence_distilbert_config.json")  # the first one counts
 PROMPTS_FILE = "config_sentence_transformers.json"
+CARD_FILE = "README.md"
+LICENCE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt", "NOTICE", "NOTICE.txt")
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # best first
+ORBAX_FILE = "_METADATA"  # a folder with this one is a checkpoint of Orbax
 
 _MODULE_CONFIG = re.compile(r"[1-9]\d*_\w+/config\.json", re.ASCII)
 _MODULE_WEIGHTS = re.compile(r"([1-9]\d*_Dense/)(model\.safetensors|pytorch_model\.bin)", re.ASCII)
@@ -49,6 +52,11 @@ def weights_names(variant: str | None = None) -> tuple[str, ...]:
 def is_index(weights: str) -> bool:
     """Whether weights of this name are an index of shards rather than the one file that holds them all."""
     return weights.endswith(".json")
+
+
+def is_orbax(folder: Path) -> bool:
+    """Whether a folder is a checkpoint of Orbax, weights itself."""
+    return (folder / ORBAX_FILE).is_file()
 
 
 def best_weights(present: Collection[str], names: Collection[str]) -> str | None:
@@ -82,6 +90,13 @@ def shard_names(index: Path) -> list[str]:
 def files_in(folder: Path) -> list[str]:
     """The names of the files right in a folder, sorted; none if there is no folder. A dangling link is no file."""
     return sorted(path.name for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+
+
+def files_below(folder: Path) -> list[str]:
+    """The names of the files in a folder and in the folders right in it, with '/' between, sorted."""
+    return sorted(
+        path.relative_to(folder).as_posix() for path in [*folder.glob("*"), *folder.glob("*/*")] if path.is_file()
+    )
 
 
 def sentence_files(present: Collection[str]) -> list[str]:

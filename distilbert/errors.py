@@ -37,7 +37,7 @@ class FileError(DistilBertError, OSError):
 
 
 class HubError(DistilBertError, OSError):
-    """A repository, revision or file could not be fetched from the hub or found in its cache."""
+    """A repository, revision or file could not be fetched from the hub or found in its cache, or not be sent to it."""
 
 
 class AnswerError(DistilBertError, ValueError):
@@ -46,6 +46,10 @@ class AnswerError(DistilBertError, ValueError):
 
 class QualityError(DistilBertError, ValueError):
     """A model in low precision answers worse than is allowed."""
+
+
+class ParityError(DistilBertError, ValueError):
+    """What was written gives other numbers than what it was made from."""
 
 
 class TrainingError(DistilBertError, RuntimeError):

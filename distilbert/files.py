@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,16 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with Unix line ends, all or nothing."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
+
+
+def copy_files(source: Path, target: Path, names: Iterable[str]) -> list[str]:
+    """Copy those of the files that there are, into folders of the same names; returns their names."""
+    present = [name for name in names if (source / name).exists()]
+    for name in present:
+        check_regular_file(source / name)
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / name, target / name)
+    return present
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -20,6 +20,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from distilbert.checkpoint_files import (
+    CARD_FILE,
+    LICENCE_FILES,
     SMALL_FILES,
     best_weights,
     is_index,
@@ -54,6 +56,7 @@ def resolve(
     force_download: bool = False,
     variant: str | None = None,
     weights: bool = True,
+    documents: bool = False,
 ) -> Path:
     """The local folder that holds a checkpoint, fetched from the hub when it is not one already.
 
@@ -68,6 +71,7 @@ def resolve(
         force_download: Fetch again what the cache already has.
         variant: Take the weights called "model.<variant>.safetensors" and so on, and no others.
         weights: Whether weights are wanted; without them only the configuration and tokenizer files are fetched.
+        documents: Whether the model card and the licence are wanted too, where there are any.
 
     Returns:
         A folder with config.json, the files of the tokenizer and of sentence embeddings that there are, and a set of
@@ -95,6 +99,7 @@ def resolve(
         revision=_checked_revision(named or revision or constants.DEFAULT_REVISION),
         subfolder=subfolder.strip("/"),
         weights_names=names,
+        documents=documents,
         cache_dir=constants.HF_HUB_CACHE if cache_dir is None else os.fspath(cache_dir),
         token=token,
         force_download=force_download,
@@ -104,13 +109,24 @@ def resolve(
     return request.from_hub()
 
 
-def parse_name(text: str) -> tuple[str, str | None]:
-    """Split "org/name@revision" into repository and revision (None if not given); HubError if it is malformed."""
+def parse_name(text: str, or_else: str = "a local folder or weights file, or ") -> tuple[str, str | None]:
+    """Split "org/name@revision" into repository and revision (None if not given); HubError if it is malformed.
+
+    Args:
+        text: the name.
+        or_else: what else was possible where the name was given, for the error.
+    """
     repository, separator, revision = text.partition("@")
     if not _REPOSITORY.fullmatch(repository):
-        forms = "a local folder or weights file, or 'name', 'org/name' or 'org/name@revision' on the hub"
+        forms = f"{or_else}'name', 'org/name' or 'org/name@revision' on the hub"
         raise HubError(f"{text!r}: expected {forms}, with letters, digits, '-', '_' and '.'")
     return repository, _checked_revision(revision) if separator else None
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of the repository that `resolve` has fetched into this folder; None for any other folder."""
+    fetched = folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", folder.name)
+    return folder.name if fetched else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +137,7 @@ class _Request:
     revision: str
     subfolder: str
     weights_names: tuple[str, ...]  # that will do, the best first; empty when no weights are wanted
+    documents: bool
     cache_dir: str
     token: str | bool | None = field(repr=False)
     force_download: bool
@@ -177,6 +194,8 @@ class _Request:
         small = [name for name in SMALL_FILES if name in present]
         if self.weights_names:
             small += sentence_files(present)
+        if self.documents:
+            small += [name for name in (CARD_FILE, *LICENCE_FILES) if name in present]
         # Weights come last: where an interrupted download left them in the cache, all the rest is there too.
         if weights is None:
             folder = self._download(small)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the hub library can raise, told apart and put into words; used by `distilbert/hub.py` alone.
+"""What the hub library can raise, told apart and put into words; used by `distilbert/hub.py` and
+`distilbert/publishing.py` alone.
 
 It is built on requests, httpx or httpx2 depending on its version, and lets their errors through. None of the three
 is named here, so that this works with each.
@@ -10,6 +11,7 @@ from __future__ import annotations
 import errno
 
 LOG_IN = "give a token that may read it (token=, HF_TOKEN or `hf auth login`)"
+LOG_IN_TO_WRITE = "give a token that may write to it (token=, HF_TOKEN or `hf auth login`)"
 
 
 def failures() -> tuple[type[BaseException], ...]:
@@ -59,6 +61,21 @@ def explain(error: BaseException) -> str:
             f"{hub} cannot be reached ({type(error).__name__}); check the network, HF_ENDPOINT and the proxy settings"
         )
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def explain_push(error: BaseException) -> str:
+    """What went wrong when files were sent, and what to do about it, in one line."""
+    from huggingface_hub import constants, errors
+
+    if type(error) is ValueError:  # what the hub says of the card, or of a large file
+        return " ".join(str(error).split())
+    hub, status = f"the hub at {constants.ENDPOINT}", _status(error)
+    if status in (401, 403) or isinstance(error, errors.RepositoryNotFoundError):
+        return f"{hub} does not let this token write there (HTTP status {status}); {LOG_IN_TO_WRITE}"
+    if status is not None and 400 <= status < 500 and not isinstance(error, errors.RevisionNotFoundError):
+        said = getattr(error, "server_message", None) or "no reason given"
+        return f"{hub} refuses it (HTTP status {status}): {' '.join(str(said).split())}"
+    return explain(error)
 
 
 def _status(error: BaseException) -> int | None:

@@ -24,7 +24,8 @@ def check_call(config: DistilBertConfig, arrays: Mapping[str, Any], bounds: Boun
 
     Args:
         arrays: input_ids (B, T) or inputs_embeds (B, T, D), and optionally attention_mask (B, T) or (B or 1, H or 1,
-            T, T), position_ids (B or 1, T) or (T,), head_mask (H,) or (n_layers, H); None where not given.
+            T, T), position_ids (B or 1, T) or (T,), head_mask (H,), (n_layers, H) or (n_layers, B, H); None where not
+            given.
         bounds: smallest and largest value of an integer array, or None in compiled code.
     """
     ids, embeds = arrays.get("input_ids"), arrays.get("inputs_embeds")
@@ -161,9 +162,11 @@ def _check_masks(config: DistilBertConfig, arrays: Mapping[str, Any], tokens: Sh
             )
     if head_mask is not None:
         shape = _shape(head_mask)
-        if not (_fits(shape, (config.n_heads,)) or _fits(shape, (config.n_layers, config.n_heads))):
+        count, layers = config.n_heads, config.n_layers
+        if not any(_fits(shape, expected) for expected in ((count,), (layers, count), (layers, batch, count))):
             problems.append(
-                f"head_mask: expected shape ({config.n_heads},) or ({config.n_layers}, {config.n_heads}), found {shape}"
+                f"head_mask: expected shape ({count},), ({layers}, {count}) or ({layers}, {batch}, {count}), "
+                f"found {shape}"
             )
         elif config.pruned_heads:
             problems.append("head_mask: not possible in a model with pruned heads; prune the heads instead")

@@ -4,11 +4,46 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from distilbert import backend as backends
 from distilbert import hub, spec
+from distilbert.backend import Backend
 from distilbert.convert import open_checkpoint
+from distilbert.export.formats import FORMATS
+from distilbert.export.running import format_of, is_export
+
+
+def choose(model: Path, backend: str | None = None) -> str:
+    """What is going to run a checkpoint or an exported file: the name of a framework, or the format of the file.
+
+    Args:
+        model: a local folder or weights file.
+        backend: what is wanted; default what is at hand.
+
+    Raises:
+        BackendError: the framework is unknown, or not installed.
+        InputError: the file is of another format.
+    """
+    folder = model if model.is_dir() else model.parent
+    if is_export(folder):
+        return format_of(folder, backend)
+    return backends.choose(backend)
+
+
+def runtime(name: str) -> Backend:
+    """The framework or runtime behind such a name."""
+    return FORMATS[name].runtime if name in FORMATS else backends.BACKENDS[name]
+
+
+def prepare(name: str, wanted_by: str) -> None:
+    """Import a framework, or make sure that a runtime can be imported; BackendError where it cannot."""
+    found = runtime(name).name
+    if found in backends.BACKENDS:
+        backends.load(found, wanted_by)
+    else:
+        backends.require(found, wanted_by)
 
 
 def load(

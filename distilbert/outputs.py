@@ -95,3 +95,14 @@ OUTPUT_CLASSES: tuple[type[ModelOutput], ...] = (
     TokenClassifierOutput,
     QuestionAnsweringModelOutput,
 )
+
+
+# Of each task the output class, and the fields that a call without labels fills.
+ANSWERS: dict[str, tuple[type[ModelOutput], tuple[str, ...]]] = {
+    "encoder": (BaseModelOutput, ("last_hidden_state",)),
+    "masked-lm": (MaskedLMOutput, ("logits",)),
+    "sequence-classification": (SequenceClassifierOutput, ("logits",)),
+    "multiple-choice": (MultipleChoiceModelOutput, ("logits",)),
+    "token-classification": (TokenClassifierOutput, ("logits",)),
+    "question-answering": (QuestionAnsweringModelOutput, ("start_logits", "end_logits")),
+}

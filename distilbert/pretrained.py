@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every model of every framework can do besides computing: load, save, resize, prune.
+"""What every model of every framework can do besides computing: load, save, push, resize, prune.
 
 Framework-free. A backend's `PreTrainedModel` (in `<backend>/io.py`) adds how values get into and out of its layers.
 """
@@ -25,6 +25,7 @@ from distilbert.inference.fast_model import FastModel
 from distilbert.inference.quality import MAX_DROP, check_quality
 from distilbert.initialization import initial_tensors
 from distilbert.outputs import ModelOutput
+from distilbert.publishing import Publishable
 from distilbert.spec import TensorSpec
 
 
@@ -37,7 +38,7 @@ class OutputSettings:
     return_dict: bool
 
 
-class PreTrained:
+class PreTrained(Publishable):
     """Base of all models: `config` says what it is, `task` which of the six classes."""
 
     task: ClassVar[str]
@@ -134,7 +135,7 @@ class PreTrained:
 
         Args:
             folder: made if it does not exist.
-            format: `safetensors`, `pytorch`, `tensorflow` or `flax`; default safetensors.
+            format: `safetensors`, `pytorch`, `tensorflow`, `flax`, `orbax` or `keras-hub`; default safetensors.
             max_shard_size: in bytes or as "5GB"; larger models are written in several files with an index.
             safe_serialization: False means the framework's own format where `format` is not given.
         """

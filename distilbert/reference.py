@@ -355,10 +355,10 @@ def _words(
 
 
 def layer_head_mask(head_mask: Array | None, layer: int, dtype: np.dtype[Any]) -> Array | float:
-    """The factor (H, 1, 1) on a layer's attention probabilities."""
+    """The factor (H, 1, 1) or (B, H, 1, 1) on a layer's attention probabilities."""
     if head_mask is None:
         return 1.0
-    return np.asarray(head_mask if head_mask.ndim == 1 else head_mask[layer], dtype)[:, None, None]
+    return np.asarray(head_mask if head_mask.ndim == 1 else head_mask[layer], dtype)[..., None, None]
 
 
 # Heads: (weights, config, hidden (B, T, D)) -> logits and the pull back to hidden.

@@ -196,9 +196,11 @@ def _leaves(layer: Layer, prefix: str, config: DistilBertConfig) -> list[TensorS
 
 
 def native_name(spec: TensorSpec, dialect: str) -> str:
-    """How files of a framework spell a tensor: `pt` (canonical), `tf` (tf_model.h5), `flax` (flax_model.msgpack)."""
+    """How files spell a tensor: `pt` (canonical), `tf` (tf_model.h5), `flax` (flax_model.msgpack), `keras-hub`."""
     if dialect == "pt":
         return spec.name
+    if dialect == "keras-hub":
+        return _keras_hub_name(spec)
     path = spec.path.replace(".", "/")
     if dialect == "flax":
         return f"{path}/{spec.attribute('flax')}"
@@ -206,6 +208,48 @@ def native_name(spec: TensorSpec, dialect: str) -> str:
     leaf = "weight" if spec.name.endswith(WORD_EMBEDDINGS) else spec.attribute("tf")
     path = re.sub(r"/layer/([0-9]+)/", r"/layer_._\1/", path)
     return f"{base}{path}/{leaf}:0"
+
+
+# keras-hub numbers the layers of a kind, and the values in a layer: the matrix (or norm's scale) is 0, the bias is 1.
+_KERAS_HUB_LAYERS = {
+    "embeddings.word_embeddings": "token_and_position_embedding/token_embedding",
+    "embeddings.position_embeddings": "token_and_position_embedding/position_embedding",
+    "embeddings.LayerNorm": "layer_normalization",
+    "attention.q_lin": "_self_attention_layer/query_dense",
+    "attention.k_lin": "_self_attention_layer/key_dense",
+    "attention.v_lin": "_self_attention_layer/value_dense",
+    "attention.out_lin": "_self_attention_layer/output_dense",
+    "sa_layer_norm": "_self_attention_layer_norm",
+    "ffn.lin1": "_feedforward_intermediate_dense",
+    "ffn.lin2": "_feedforward_output_dense",
+    "output_layer_norm": "_feedforward_layer_norm",
+    "vocab_transform": "masked_lm_head/_intermediate_dense",
+    "vocab_layer_norm": "masked_lm_head/_intermediate_layer_norm",
+    "vocab_projector": "masked_lm_head",
+    "pre_classifier": "dense",
+    "classifier": "dense_1",
+}
+KERAS_HUB_TASKS = ("encoder", "sequence-classification", "masked-lm")
+
+
+def _keras_hub_name(spec: TensorSpec) -> str:
+    path = spec.path.removeprefix(PREFIX)
+    block = re.match(r"transformer\.layer\.([0-9]+)\.", path)
+    encoder = "" if block is None else "transformer_encoder/" if block[1] == "0" else f"transformer_encoder_{block[1]}/"
+    layer = _KERAS_HUB_LAYERS[path if block is None else path[block.end() :]]
+    number = 1 if spec.leaf == "bias" and path != "vocab_projector" else 0
+    return f"layers/{encoder}{layer}/vars/{number}"
+
+
+def keras_hub_shape(spec: TensorSpec, head_dim: int) -> tuple[int, ...]:
+    """The shape of a tensor in keras-hub, which holds matrices transposed and the heads of an attention apart."""
+    rows = spec.shape[::-1] if spec.transposed else spec.shape
+    layer = spec.path.rpartition(".")[2]
+    if layer in ("q_lin", "k_lin", "v_lin"):
+        return (*rows[:-1], rows[-1] // head_dim, head_dim)
+    if layer == "out_lin" and spec.leaf == "weight":
+        return (rows[0] // head_dim, head_dim, rows[1])
+    return rows
 
 
 _FOREIGN_LEAVES = {

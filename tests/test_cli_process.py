@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .test_cli import write
+from .test_cli import COMMANDS, write
 
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax"}
-COMMANDS = ("convert", "inspect", "verify", "finetune", "tune", "distill", "predict", "serve", "bench", "demo", "env")
 
 # Runs the command line after a line that changes something, and lists what is then imported.
 PROGRAM = """
@@ -65,7 +64,7 @@ def test_help_imports_no_framework_and_little_else(command):
     code, stdout, stderr, modules = finish(start(command, "--help"))
     assert (code, stderr) == (0, "")
     assert "Usage: distilbert" in stdout
-    assert not modules & (FRAMEWORKS | {"numpy", "huggingface_hub", "tokenizers", "h5py"})
+    assert not modules & (FRAMEWORKS | {"numpy", "huggingface_hub", "tokenizers", "h5py", "libcst"})
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["env"]])
@@ -73,7 +72,7 @@ def test_a_quick_answer_imports_no_framework_and_little_else(arguments):
     code, stdout, stderr, modules = finish(start(*arguments))
     assert (code, stderr) == (0, "")
     assert "distilbert" in stdout
-    assert not modules & (FRAMEWORKS | {"numpy", "huggingface_hub", "tokenizers", "h5py"})
+    assert not modules & (FRAMEWORKS | {"numpy", "huggingface_hub", "tokenizers", "h5py", "libcst"})
 
 
 @pytest.mark.parametrize("to", ["safetensors", "pytorch", "tensorflow", "flax"])

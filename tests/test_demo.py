@@ -78,15 +78,15 @@ def test_card_tells_the_accuracy(data_folder):
 
 def test_the_demo_has_learned_nothing_of_what_it_is_measured_with(data_folder, tmp_path):
     script = making()
-    script.write_data(data_folder / script.CORPORA, tmp_path)
+    script.write_data(data_folder, tmp_path)
     found = {path.stem: {script.fingerprint(text) for text, _ in script.read_csv(path)} for path in tmp_path.iterdir()}
     measured = {script.fingerprint(text) for text, _ in script.read_sst2(data_folder / script.SST2)}
-    assert found.keys() == {"passages", "labelled", "validation", "texts"}
-    assert len(found["labelled"]) > 9000
-    assert len(found["texts"]) > 200_000
-    for name, texts in found.items():
-        assert not texts & measured, name
-    assert not found["labelled"] & found["validation"]
+    assert found.keys() == {"sst2", "sst2_dev", "validation", "texts"}
+    assert len(found["texts"]) > 250_000
+    assert found["sst2_dev"] == measured
+    for name in ("validation", "texts"):
+        assert not found[name] & measured, name
+    assert not found["texts"] & found["validation"]
 
 
 def test_making_it_without_data_says_what_is_missing(monkeypatch, tmp_path):

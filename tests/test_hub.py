@@ -16,13 +16,13 @@ from pathlib import Path
 
 import huggingface_hub
 import pytest
-from huggingface_hub import constants, file_download
+from huggingface_hub import constants
 
 from distilbert import hub
 from distilbert.checkpoint_files import shard_names, weights_names
 from distilbert.errors import DistilBertError, FileError, HubError, WeightsError
 
-from .hub_server import HubServer, Repository
+from .hub_server import HubServer, Repository, point_at, running_hub
 
 NAME = "org/tiny"
 SMALL = {"config.json": b'{"dim": 8}', "vocab.txt": b"[PAD]\n", "tokenizer_config.json": b"{}"}
@@ -42,28 +42,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A hub with one model, a cold cache and no login; the hub library talks to it and to nothing else."""
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "TRANSFORMERS_CACHE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
-    with HubServer() as running:
+    """A hub with one model."""
+    with running_hub(tmp_path, monkeypatch) as running:
         running.repositories[NAME] = Repository(dict(COMPLETE))
-        point_at(running.url, monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        monkeypatch.setattr(constants, "HF_STORED_TOKENS_PATH", str(tmp_path / "no-tokens"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 5)
         yield running
-
-
-def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `url` the hub, as HF_ENDPOINT would have done when the hub library was imported."""
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    template = url + "/{repo_id}/resolve/{revision}/{filename}"
-    for module in (constants, file_download):
-        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
 
 
 def failure(kind: type[DistilBertError], *args: object, **options: object) -> str:

@@ -190,6 +190,7 @@ def special_calls() -> dict[str, dict[str, Any]]:
         "word vectors": {"inputs_embeds": random.standard_normal((3, 6, 32))},
         "head mask": {"input_ids": ids, "head_mask": np.array([1.0, 0.0, 0.5, 1.0])},
         "head mask by layer": {"input_ids": ids, "head_mask": random.random((2, 4))},
+        "head mask by layer and row": {"input_ids": ids, "head_mask": random.random((2, 3, 4))},
         "one token": {"input_ids": ids[:, :1]},
         "longest input": {"input_ids": random.integers(0, 99, (1, 48))},
     }

@@ -289,3 +289,16 @@ def test_what_is_trained():
     changed = np.abs(model.dump_tensors()["embeddings.word_embeddings.weight"] - untouched).max(-1) > 0
     assert changed[IDS[MASK == 1]].all()
     assert not changed[TINY.pad_token_id]
+
+
+def test_adam_moves_a_word_that_comes_twice_as_any_other():
+    """In its first step Adam moves every number by the rate, whatever the gradient's size."""
+    model = classifier()
+    table = model.distilbert.embeddings.word_embeddings.embeddings
+    before = table.numpy()
+    ids = np.array([[5, 6, 5, 5], [7, 6, 5, 8]], np.int32)
+    model.compile(keras.optimizers.Adam(1e-3, epsilon=1e-12), jit_compile=False)
+    model.fit({"input_ids": ids, "labels": np.array([0, 1])}, epochs=1, verbose=0)
+    moved = np.abs(table.numpy() - before)
+    assert moved[5:9] == pytest.approx(1e-3, rel=1e-3)
+    assert not moved[9:].any()

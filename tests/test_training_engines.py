@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -304,3 +305,11 @@ def test_checkpointed_gradients_are_the_same(name: str) -> None:
         engine.step(parts, RATE, 0)
         found.append(engine.state().first)
     assert far_from(found[1], {k: v for k, v in found[0].items() if "k_lin.bias" not in k}, 1e-5) == {}
+
+
+@backends
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a GPU")
+def test_a_cpu_is_no_accelerator(name: str) -> None:
+    task = "sequence-classification"
+    config = config_of(task)
+    assert engine_of(name, task, config, random_tensors(config, task)).accelerator == ""

@@ -13,7 +13,24 @@ from typing import Annotated
 import typer
 
 from distilbert import __version__
-from distilbert.cli import bench, convert, demo, distill, env, finetune, inspection, predict, serve, tune, verify
+from distilbert.cli import (
+    bench,
+    convert,
+    demo,
+    distill,
+    env,
+    export,
+    finetune,
+    inspection,
+    migrate,
+    predict,
+    prune,
+    quantize,
+    rescue,
+    serve,
+    tune,
+    verify,
+)
 from distilbert.cli.failures import end_on_signals, flush_output, reported
 
 app = typer.Typer(
@@ -30,9 +47,14 @@ for command in (
     convert.convert,
     inspection.inspect,
     verify.verify,
+    migrate.migrate,
+    rescue.rescue,
     finetune.finetune,
     tune.tune,
     distill.distill,
+    prune.prune,
+    export.export,
+    quantize.quantize,
     predict.predict,
     serve.serve,
     bench.bench,

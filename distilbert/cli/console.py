@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from distilbert.backend import BACKENDS
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -35,11 +37,16 @@ def show_json(value: Any) -> None:
 
 
 def say(kind: str, message: str) -> None:
-    """Print `kind: message` to standard error, whole and unwrapped; the kind is `error`, `problem` or `warning`."""
-    colour = typer.colors.YELLOW if kind == "warning" else typer.colors.RED
+    """Print `kind: message` to standard error, whole and unwrapped; kinds are `error`, `problem`, `warning`, `note`."""
+    colour = typer.colors.YELLOW if kind in ("warning", "note") else typer.colors.RED
     plain = False if os.environ.get("NO_COLOR") else None
     typer.secho(f"{kind}:", err=True, nl=False, fg=colour, bold=True, color=plain)
     typer.echo(f" {message}", err=True)
+
+
+def dialect_title(dialect: str) -> str:
+    """What a reader calls those who spell the names of tensors so."""
+    return BACKENDS[dialect].title if dialect in BACKENDS else "KerasHub"
 
 
 def fact_table(facts: Sequence[tuple[str, str]]) -> Table:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distilbert.backend import BACKENDS
-from distilbert.cli.console import fact_table, plural, say, show, show_json, size
+from distilbert.cli.console import dialect_title, fact_table, plural, say, show, show_json, size
 from distilbert.cli.options import Json, Revision, Source, Task, Variant, checked
 
 if TYPE_CHECKING:
@@ -23,12 +22,14 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """The names in `distilbert.convert.formats.FORMATS`, here so that `--help` need not import the codecs."""
+    """The names in `distilbert.convert.formats.ALL_FORMATS`, here so that `--help` need not import the codecs."""
 
     SAFETENSORS = "safetensors"
     PYTORCH = "pytorch"
     TENSORFLOW = "tensorflow"
     FLAX = "flax"
+    KERAS_HUB = "keras-hub"
+    ORBAX = "orbax"
 
 
 def _size_in_bytes(text: str) -> int:
@@ -54,7 +55,7 @@ def convert(
 ) -> None:
     """Convert a checkpoint to another format, and check that every bit of it arrived.
 
-    Reads every format and dialect, in one file or in shards, and BERT too.
+    Reads every format and dialect, in one file or in shards, presets of keras-hub, checkpoints of Orbax, and BERT too.
     Config and tokenizer come along. DST appears whole, or not at all.
     """
     from distilbert import hub
@@ -78,7 +79,7 @@ def convert(
 
 def _facts(done: Conversion, target: Path, to: Format, seconds: float) -> list[tuple[str, str]]:
     source = done.source
-    names = f"{BACKENDS[source.dialect].title} names" + (", BERT read as DistilBERT" if source.folded_bert else "")
+    names = f"{dialect_title(source.dialect)} names" + (", BERT read as DistilBERT" if source.folded_bert else "")
     return [
         ("source", str(source.weights)),
         ("", f"{source.format.name}, {names}, {plural(len(source.files), 'file')}"),

@@ -8,20 +8,21 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 
-from distilbert import backend
 from distilbert.cli.failures import DEBUG_VARIABLE
 
 
 def load_quietly(names: Iterable[str], wanted_by: str) -> None:
-    """Import frameworks by short name.
+    """Import what runs models: frameworks by short name, and runtimes of exported files by their format.
 
     Raises:
         BackendError: one is unknown, or not installed.
     """
+    from distilbert.loading import prepare
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     for name in names:
         with _silence():
-            backend.load(name, wanted_by)
+            prepare(name, wanted_by)
 
 
 @contextmanager

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from distilbert import spec
-from distilbert.backend import BACKENDS
 from distilbert.checkpoint_files import TOKENIZER_FILES, files_in
-from distilbert.cli.console import fact_table, grid, plural, say, show, show_json, size, working
+from distilbert.cli.console import dialect_title, fact_table, grid, plural, say, show, show_json, size, working
 from distilbert.cli.options import Json, Revision, Source, Variant
 from distilbert.config import INERT_FIELDS, DistilBertConfig
 from distilbert.errors import DistilBertError
@@ -109,7 +108,7 @@ class Examination:
     def facts(self) -> list[tuple[str, str]]:
         """For a reader."""
         checkpoint, config = self.checkpoint, self.checkpoint.config
-        names = f"{BACKENDS[checkpoint.dialect].title} names"
+        names = f"{dialect_title(checkpoint.dialect)} names"
         files = plural(len(checkpoint.files), "file") + f", {size(checkpoint.nbytes)}"
         dtypes = [f"{dtype} ({count})" if len(self.dtypes) > 1 else dtype for dtype, count in self.dtypes.items()]
         facts = [
@@ -126,6 +125,8 @@ class Examination:
             facts.append(("BERT", "read as a DistilBERT: token type 0 is added to the positions"))
         if checkpoint.obstacle:
             facts.append(("head", f"left out: {checkpoint.obstacle}"))
+        if checkpoint.difference:
+            facts.append(("head", checkpoint.difference))
         if self.projector:
             facts.append(("projector", self.projector))
         if self.unknown_fields:
@@ -147,6 +148,7 @@ class Examination:
             "task": self.task,
             "folded_bert": checkpoint.folded_bert,
             "obstacle": checkpoint.obstacle,
+            "difference": checkpoint.difference,
             "tensors": len(checkpoint.tensors),
             "parameters": self.parameters,
             "bytes": checkpoint.nbytes,
@@ -184,7 +186,7 @@ def _tokenizer_problem(checkpoint: Checkpoint) -> str | None:
     from distilbert.convert.tokenizer_files import check_tokenizer
 
     try:
-        check_tokenizer(checkpoint.weights.parent, checkpoint.config)
+        check_tokenizer(checkpoint)
     except DistilBertError as error:
         return str(error)
     return None

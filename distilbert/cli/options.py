@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from distilbert import spec
+from distilbert.backend import BACKENDS
 
 
 def checked(parse: Callable[[str], Any]) -> Callable[[str | None], Any]:
@@ -29,6 +30,13 @@ def _task_name(text: str) -> str:
     return spec.find_task(text).name
 
 
+def _backend_names(text: str) -> str:
+    names = text.split(",")
+    if not set(names) <= BACKENDS.keys():
+        raise ValueError(f"expected a list such as {','.join(BACKENDS)}; found {text!r}")
+    return text
+
+
 Source = Annotated[
     str,
     typer.Argument(
@@ -43,6 +51,14 @@ Task = Annotated[
         metavar="TASK",
         callback=checked(_task_name),
         help=f"Which of the models: {', '.join(spec.TASKS)}. Default: the one it is.",
+    ),
+]
+Backends = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        callback=checked(_backend_names),
+        help=f"Frameworks to run, as in {','.join(BACKENDS)}. Default: all that are installed.",
     ),
 ]
 Variant = Annotated[

@@ -56,9 +56,10 @@ def serve(
         str | None,
         typer.Option(
             metavar="NAME",
-            envvar=["DISTILBERT_SERVE_BACKEND", backends.ENVIRONMENT_VARIABLE],
+            envvar="DISTILBERT_SERVE_BACKEND",
             show_envvar=False,
-            help=f"One of {', '.join(backends.BACKENDS)}. Default: {backends.ENVIRONMENT_VARIABLE}, or as installed.",
+            help=f"One of {', '.join(backends.BACKENDS)}. Default: {backends.ENVIRONMENT_VARIABLE}, or as installed. "
+            "An exported file has its own.",
         ),
     ] = None,
     dtype: Annotated[
@@ -123,19 +124,21 @@ def serve(
     settings = Settings(**{name: context.params[name] for name in FIELDS})
     try:
         from distilbert.serve import server
-        from distilbert.serve.models import load
+        from distilbert.serve.models import load, runners
     except ImportError as error:
         if (error.name or "distilbert").partition(".")[0] == "distilbert":
             raise
         raise BackendError(f'serve needs {error.name}\n  install:  pip install "distilbert[serve]"') from None
     sources = models or ([str(_SAGEMAKER)] if _SAGEMAKER.is_dir() else [])
+    names = runners(sources, backend)
     if ray_serve:
         from distilbert.serve.on_ray import Deployment, serve_on_ray
 
-        deployment = Deployment(tuple(sources), task, backends.choose(backend), dtype, settings, Path.cwd())
+        chosen = names[0] if len(names) == 1 else backend  # so that all nodes take the same
+        deployment = Deployment(tuple(sources), task, chosen, dtype, settings, Path.cwd())
         with only_python_speaks():
             serve_on_ray(deployment, replicas, ray_address)
         return
     listening = server.listen(settings)
-    load_quietly([backends.choose(backend)], "serve")
+    load_quietly(names, "serve")
     server.serve(load(sources, task, backend, dtype), settings, listening)

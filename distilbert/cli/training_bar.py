@@ -17,7 +17,7 @@ from distilbert.training.reports.run_facts import Plan
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-SECONDS = 10.0  # between two lines about what comes before the first step
+PAUSE = 10.0  # seconds between two lines about what comes before the first step
 
 
 class TrainingBar(Report):
@@ -37,7 +37,7 @@ class TrainingBar(Report):
         self.close()
 
     def preparing(self, what: str) -> None:
-        if time.monotonic() - self._told > SECONDS:
+        if time.monotonic() - self._told > PAUSE:
             self._told = time.monotonic()
             self._say(what)
 

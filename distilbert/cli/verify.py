@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from distilbert.backend import BACKENDS, installed
+from distilbert.backend import installed
 from distilbert.cli.console import say, show, show_json, working
 from distilbert.cli.frameworks import load_quietly
-from distilbert.cli.options import Json, Source, Task, checked
+from distilbert.cli.options import Backends, Json, Source, Task
 from distilbert.errors import FileError
 
 
@@ -25,27 +25,16 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
-def _backend_names(text: str) -> str:
-    names = text.split(",")
-    if not set(names) <= BACKENDS.keys():
-        raise ValueError(f"expected a list such as {','.join(BACKENDS)}; found {text!r}")
-    return text
-
-
 def verify(
     source: Source,
     against: Annotated[
         str | None,
-        typer.Option(metavar="OTHER", help="A second checkpoint, which must hold the same weights, bit by bit."),
-    ] = None,
-    backends: Annotated[
-        str | None,
         typer.Option(
-            metavar="LIST",
-            callback=checked(_backend_names),
-            help=f"Frameworks to run, as in {','.join(BACKENDS)}. Default: all that are installed.",
+            metavar="OTHER",
+            help="A second checkpoint, which must hold the same weights, bit by bit; or an export, which must agree.",
         ),
     ] = None,
+    backends: Backends = None,
     dtype: Annotated[
         Dtype, typer.Option(metavar="DTYPE", help=f"Float type to compute in: {', '.join(Dtype)}.")
     ] = Dtype.FLOAT32,
@@ -65,13 +54,15 @@ def verify(
     """
     from distilbert import hub
     from distilbert.convert import open_checkpoint
+    from distilbert.export.running import is_export
     from distilbert.parity.certify import verify as run
 
     _check_targets(plot, certificate)
     names = backends.split(",") if backends else None
     with working() as progress:
-        for checkpoint in filter(None, (source, against)):
-            open_checkpoint(hub.resolve(checkpoint))  # what cannot be read is said before the frameworks are imported
+        for checkpoint in filter(None, (source, against)):  # what cannot be read is said before frameworks are imported
+            if checkpoint == source or not is_export(Path(checkpoint)):
+                open_checkpoint(hub.resolve(checkpoint))
         load_quietly(names or installed(), "verify")
         report = run(source, against, names, str(dtype), task=task, gradients=gradients, progress=progress)
     if as_json:

@@ -12,7 +12,7 @@ from typing import Any
 
 from distilbert import spec
 from distilbert.config import CONFIG_NAME, MODEL_TYPE, DistilBertConfig
-from distilbert.convert import bert
+from distilbert.convert import bert, keras_hub
 from distilbert.convert.arrays import same_bits
 from distilbert.convert.fitting import Fit, fit, task_of
 from distilbert.convert.formats import Format
@@ -34,9 +34,10 @@ class Checkpoint:
         weights: the weights file, or the index of its shards.
         files: the files that hold the values.
         format: how the values are stored.
-        dialect: how their names are spelled: `pt`, `tf` or `flax`.
+        dialect: how their names are spelled: `pt`, `tf`, `flax` or `keras-hub`.
         folded_bert: whether it is a BERT read as a DistilBERT.
         obstacle: why its head cannot be used, or None.
+        difference: how its head computes otherwise in the library it comes from, or None.
     """
 
     weights: Path
@@ -47,6 +48,7 @@ class Checkpoint:
     tensors: dict[str, StoredTensor]
     folded_bert: bool
     obstacle: str | None
+    difference: str | None = None
 
     @property
     def task(self) -> str:
@@ -70,7 +72,7 @@ class Checkpoint:
         return fit(self.tensors, config, task)
 
     def check_head(self, advice: str) -> None:
-        """Raise WeightsError if it is a BERT whose head no DistilBERT has; `advice` says what to do instead."""
+        """Raise WeightsError if it has a head that no DistilBERT has; `advice` says what to do instead."""
         if self.obstacle:
             raise WeightsError(f"{self.weights}: its head cannot be read: {self.obstacle}; {advice}")
 
@@ -113,9 +115,12 @@ def open_checkpoint(
     Raises:
         FileError, ConfigError, WeightsError: something is missing, damaged or contradictory.
     """
+    preset = keras_hub.find_preset(Path(path))
+    if preset is not None:
+        return _open_preset(preset, config)
     weights = read_weights(Path(path), variant)
     origin = str(weights.path)
-    config_file = weights.path.parent / CONFIG_NAME
+    config_file = _config_file(weights.path)
     data = _read_config(config_file, needed=config is None)
     tensors = canonical_tensors(weights.tensors, origin)
     folded, obstacle = bert.is_bert(data, tensors), None
@@ -127,6 +132,32 @@ def open_checkpoint(
     tensors = with_computed_positions(with_one_prefix(tensors, origin), config)
     dialect = dialect_of(weights.tensors)
     return Checkpoint(weights.path, weights.files, weights.format, dialect, config, tensors, folded, obstacle)
+
+
+def _config_file(weights: Path) -> Path:
+    """config.json beside the weights, or inside where these are a folder (Orbax's)."""
+    inside = weights / CONFIG_NAME
+    return inside if inside.exists() else weights.parent / CONFIG_NAME
+
+
+def _open_preset(weights: Path, config: DistilBertConfig | None) -> Checkpoint:
+    """A preset folder of keras-hub as a checkpoint."""
+    preset = keras_hub.read_preset(weights)
+    config = config or DistilBertConfig.from_dict(preset.data, str(weights.parent / CONFIG_NAME))
+    tensors = preset.tensors(config)
+    if preset.is_bert:
+        tensors, _ = bert.fold_tensors(tensors, preset.data, str(weights))
+    return Checkpoint(
+        weights=weights,
+        files=preset.weights.files,
+        format=preset.weights.format,
+        dialect=preset.weights.format.dialect,
+        config=config,
+        tensors=with_one_prefix(tensors, str(weights)),
+        folded_bert=preset.is_bert,
+        obstacle=preset.obstacle,
+        difference=preset.difference,
+    )
 
 
 def _read_config(path: Path, needed: bool) -> Mapping[str, Any]:

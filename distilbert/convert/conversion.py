@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distilbert import hub, spec
+from distilbert.checkpoint_files import files_below
 from distilbert.convert.arrays import same_bits
 from distilbert.convert.bert import POOLED_TASKS
 from distilbert.convert.checkpoint import Checkpoint, open_checkpoint
 from distilbert.convert.finite import all_finite
 from distilbert.convert.fitting import Fit
+from distilbert.convert.formats import KERAS_HUB, Format
+from distilbert.convert.keras_hub import EPSILON
 from distilbert.convert.tensor import Array, StoredTensor
-from distilbert.convert.tokenizer_files import check_tokenizer, copy_tokenizer
+from distilbert.convert.tokenizer_files import check_tokenizer, copy_sentence_files, copy_tokenizer
 from distilbert.convert.writing import find_format, parse_size, write_checkpoint
 from distilbert.errors import WeightsError, describe
 from distilbert.files import check_new_folder, staged_folder
@@ -60,7 +64,7 @@ def convert(
     Args:
         source: a folder, weights file or hub repository, in any format and dialect.
         target: a new or empty folder; it appears whole, or not at all.
-        to: `safetensors`, `pytorch`, `tensorflow` or `flax`.
+        to: `safetensors`, `pytorch`, `tensorflow`, `flax`, `keras-hub` or `orbax`.
         task: which of the six models to write; default what the source is.
         variant, revision: which files of the source, as in `from_pretrained`.
         max_shard_size: bytes in one weights file, or text such as "5GB".
@@ -75,20 +79,23 @@ def convert(
     checkpoint = open_checkpoint(hub.resolve(source, variant=variant, revision=revision), variant)
     checkpoint = checkpoint.with_settled_projector()
     found = _fit(checkpoint, spec.find_task(task).name if task else None)
-    check_tokenizer(checkpoint.weights.parent, checkpoint.config)
+    _check_difference(checkpoint, found.task, row, named=task is not None)
+    check_tokenizer(checkpoint)
     with staged_folder(target) as staging:
         counted = {name: _counted(tensor, progress) for name, tensor in found.tensors.items()}
         files = write_checkpoint(staging, checkpoint.config, found.task, counted, format=row.name, max_shard_size=limit)
-        copy_tokenizer(checkpoint.weights.parent, staging)
+        copy_tokenizer(checkpoint, staging, row)
+        if found.task == "encoder":
+            copy_sentence_files(checkpoint.weights.parent, staging)
         not_finite = _verify(found, files[0], progress)
-        names = tuple(sorted(path.name for path in staging.iterdir()))
+        names = tuple(files_below(staging))
     nbytes = sum(tensor.nbytes for tensor in found.tensors.values())
     return Conversion(checkpoint, found.task, names, len(found.tensors), nbytes, tuple(not_finite))
 
 
 def _fit(checkpoint: Checkpoint, task: str | None) -> Fit:
     """What will be written; WeightsError if something is wrong, or would be lost without being asked for."""
-    if task is None or task in POOLED_TASKS:
+    if task in (None, *POOLED_TASKS, checkpoint.task):
         checkpoint.check_head("task 'encoder' converts the rest")
     found = checkpoint.fit(checkpoint.config, task or checkpoint.task)
     if not found.is_exact:
@@ -99,6 +106,22 @@ def _fit(checkpoint: Checkpoint, task: str | None) -> Fit:
             f"{', '.join(found.aside)}; name the task to convert to leave the rest behind"
         )
     return found
+
+
+def _check_difference(checkpoint: Checkpoint, task: str, row: Format, *, named: bool) -> None:
+    """Raise WeightsError, or warn where the task was named, if a head computes otherwise in the other library."""
+    difference = checkpoint.difference if task == checkpoint.task else None
+    if row == KERAS_HUB and task == "masked-lm":
+        difference = EPSILON
+    if difference is None or checkpoint.format == row:
+        return
+    if not named:
+        raise WeightsError(
+            f"{checkpoint.weights}: {difference}; task {task!r} converts the weights all the same, bit by bit, "
+            "task 'encoder' leaves the head behind"
+        )
+    if row != KERAS_HUB:  # who writes a preset says it
+        warnings.warn(f"{checkpoint.weights}: {difference}", stacklevel=3)
 
 
 def _counted(tensor: StoredTensor, progress: Progress) -> StoredTensor:

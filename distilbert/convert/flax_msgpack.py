@@ -57,12 +57,13 @@ def write(path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, st
         WeightsError: a name is given twice or is also a folder of names, or Flax has no such dtype.
     """
     check_tensors(path, tensors, DTYPES.values(), "a Flax file")
-    tree = _nested(path, tensors)
+    tree = nested(path, tensors)
     with create_binary(path) as stream:
         _write_map(path, stream, tree)
 
 
-def _nested(path: Path, tensors: Sequence[StoredTensor]) -> dict[str, Any]:
+def nested(path: Path, tensors: Sequence[StoredTensor]) -> dict[str, Any]:
+    """Tensors called "a/b" as {"a": {"b": tensor}}; WeightsError when a name is also a folder of names."""
     tree: dict[str, Any] = {}
     for tensor in tensors:
         *folders, leaf = tensor.name.split("/")

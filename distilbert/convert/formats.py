@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The four weight formats: file name, dialect of the tensor names, and the codec that knows the bytes."""
+"""The weight formats: file name, dialect of the tensor names, and the codec that knows the bytes.
+
+Four are of transformers and hold every model. Two are of other libraries.
+"""
 
 from __future__ import annotations
 
@@ -57,10 +60,15 @@ FORMATS = {
         Format("flax", "flax_model.msgpack", "flax", "flax_msgpack"),
     )
 }
+KERAS_HUB = Format("keras-hub", "model.weights.h5", "keras-hub", "keras_weights_h5")  # a preset: more files than one
+ORBAX = Format("orbax", "flax_model.orbax", "flax", "orbax_folder")  # this "file" is a folder
+ALL_FORMATS = {**FORMATS, KERAS_HUB.name: KERAS_HUB, ORBAX.name: ORBAX}
 
 
 def format_of(path: Path) -> Format:
-    """The format of a weights file or index, by its ending."""
+    """The format of a weights file or index, by its ending; a folder is Orbax's."""
+    if path.is_dir():
+        return ORBAX
     name = path.name.removesuffix(".index.json")
     for row in FORMATS.values():
         if name.endswith(Path(row.file_name).suffix):

@@ -104,6 +104,12 @@ def dtype_of(message: bytes) -> Dtype | Text:
     raise Problem(f"{kinds.get(kind, 'values')} of a type that no weight has")
 
 
+def is_opaque(message: bytes, size: int) -> bool:
+    """Whether the elements are bytes without a meaning, `size` of them each."""
+    kind, found = unpack("<B3xI", message)
+    return bool(kind & 0x0F == 5 and found == size)
+
+
 def heap_objects(collection: bytes) -> Iterator[tuple[int, bytes]]:
     """The numbered pieces of a collection of texts."""
     position = 16

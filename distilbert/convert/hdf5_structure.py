@@ -21,11 +21,13 @@ from distilbert.convert.hdf5_messages import (
     decoded,
     dtype_of,
     heap_objects,
+    is_opaque,
     messages,
     shape_of,
     unpack,
 )
 from distilbert.convert.raw import Dtype, Problem, checked_shape, nbytes_of, read_exactly, shown, size_of
+from distilbert.convert.tensor import BFLOAT16
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 TOP_LEVEL = "top_level_model_weights"  # a group beside the layers, for weights of the model itself
@@ -34,6 +36,7 @@ _BUDGET = 8 * 1024 * 1024  # bytes; the structure of a DistilBERT has 150 KB
 _COST = 64  # bytes that each access costs at least
 _UNDEFINED = (1 << 64) - 1
 _SOFT_LINK = 2
+_MAX_DEPTH = 16  # groups inside groups; a weight of Keras has five
 _MAX_NAME = 1000  # bytes in the name of a link
 
 _NEWER = "an HDF5 file in the newer layout (libver='latest'), expected the default one, which Keras writes"
@@ -85,6 +88,23 @@ class Structure:
         """Whether a group holds a link of this name, of whatever kind."""
         return name in self._group(address)
 
+    def datasets(self, address: int, path: str = "") -> Iterator[tuple[str, int]]:
+        """The path and address of each dataset below a group, by hard links only.
+
+        A link back to a group above would repeat for ever: so depth is limited, and each link has its cost.
+        """
+        if path.count("/") > _MAX_DEPTH:
+            raise Problem(f"{shown(path)}: groups nested more than {_MAX_DEPTH} deep")
+        for name, target in self._group(address).items():
+            self._pay(_COST)
+            below = f"{path}/{name}" if path else name
+            if target is None:
+                raise Problem(f"{shown(below)}: a link to another name, which is refused")
+            if self.is_group(target):
+                yield from self.datasets(target, below)
+            else:
+                yield below, target
+
     def texts(self, address: int, name: str) -> list[str] | None:
         """An attribute of one or several texts, also one that Keras split into name0, name1...; None when absent."""
         found = self._attribute(address, name)
@@ -106,7 +126,8 @@ class Structure:
             raise Problem("compressed or filtered values, expected plain ones as Keras writes")
         if not all(len(messages.get(kind, [])) == 1 for kind in (_SPACE, _TYPE, _LAYOUT)):
             raise Problem("expected a dataset with one shape, one type and one place")
-        dtype = dtype_of(messages[_TYPE][0])
+        opaque = is_opaque(messages[_TYPE][0], BFLOAT16.itemsize) and self.texts(address, "dtype") == [BFLOAT16.name]
+        dtype = BFLOAT16 if opaque else dtype_of(messages[_TYPE][0])  # opaque with a note: so Keras 3 writes bfloat16
         if isinstance(dtype, Text):
             raise Problem("text, expected numbers")
         shape = checked_shape(shape_of(messages[_SPACE][0]), dtype)
@@ -135,13 +156,16 @@ class Structure:
         return int(root)
 
     def _at(self, address: int, count: int) -> bytes:
-        self._left -= count + _COST
-        if self._left < 0:
-            raise Problem(f"damaged: the structure of the file takes more than {_BUDGET:,} bytes")
+        self._pay(count + _COST)
         if address + count > self._size:
             raise Problem(f"damaged or truncated: byte {address + count:,} is needed, the file has {self._size:,}")
         self._stream.seek(address)
         return read_exactly(self._stream, count)
+
+    def _pay(self, cost: int) -> None:
+        self._left -= cost
+        if self._left < 0:
+            raise Problem(f"damaged: the structure of the file takes more than {_BUDGET:,} bytes")
 
     def _signed(self, address: int, count: int, signature: bytes) -> bytes:
         block = self._at(address, count)

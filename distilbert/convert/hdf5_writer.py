@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Creates an HDF5 file with groups, attributes and datasets laid out as Keras 2 does, but with no values in it yet.
+"""Creates an HDF5 file with groups, attributes and datasets laid out as Keras 2 or 3 does, without any values yet.
 
 Each dataset has its place in the file, which the caller fills without HDF5: that needs no second copy of a tensor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py  # type: ignore[import-untyped]
@@ -26,14 +27,30 @@ def allocate(
     path: Path, tensors: Sequence[StoredTensor], model_name: str | None, repeated: Mapping[str, Sequence[str]]
 ) -> list[int]:
     """Create the file; where the values of each tensor go in it. Without `model_name` the layout is that of a shard."""
+    with _create(path) as file:
+        if model_name is not None:
+            return _layers(file, tensors, model_name, repeated)
+        _write_names(file, "layer_names", [tensor.name for tensor in tensors])
+        return [_allocate(file, tensor.name, tensor) for tensor in tensors]
+
+
+def allocate_paths(path: Path, tensors: Sequence[StoredTensor]) -> list[int]:
+    """Create a file of Keras 3, whose datasets lie at the paths that the tensors' names are; where the values go."""
+    with _create(path) as file:
+        offsets = [_allocate(file, tensor.name, tensor, _type_in_keras_3) for tensor in tensors]
+        for tensor in tensors:
+            if native(tensor.dtype) == BFLOAT16:
+                file[tensor.name].attrs["dtype"] = BFLOAT16.name
+    return offsets
+
+
+@contextmanager
+def _create(path: Path) -> Iterator[h5py.File]:
     # The oldest layout is the one every reader knows; aligned values can be mapped.
     layout = {"libver": ("earliest", "v110"), "alignment_threshold": 4096, "alignment_interval": 64}
     try:
         with h5py.File(path, "w", **layout) as file:
-            if model_name is not None:
-                return _layers(file, tensors, model_name, repeated)
-            _write_names(file, "layer_names", [tensor.name for tensor in tensors])
-            return [_allocate(file, tensor.name, tensor) for tensor in tensors]
+            yield file
     except OSError as error:
         raise FileError(f"{path}: cannot be written ({error})") from None
 
@@ -73,7 +90,9 @@ def _write_names(group: h5py.Group, attribute: str, names: Sequence[str]) -> Non
         group.attrs[f"{attribute}{index}"] = part
 
 
-def _allocate(group: h5py.Group, name: str, tensor: StoredTensor) -> int:
+def _allocate(
+    group: h5py.Group, name: str, tensor: StoredTensor, type_of: Callable[[Dtype], h5py.h5t.TypeID] | None = None
+) -> int:
     """Create a dataset without writing it; where its values go in the file."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
@@ -83,7 +102,8 @@ def _allocate(group: h5py.Group, name: str, tensor: StoredTensor) -> int:
     link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
     link.set_create_intermediate_group(True)
     space = h5py.h5s.create_simple(tensor.shape) if tensor.shape else h5py.h5s.create(h5py.h5s.SCALAR)
-    dataset = h5py.h5d.create(group.id, name.encode("utf-8"), _type(native(tensor.dtype)), space, creation, link)
+    kind = (type_of or _type)(native(tensor.dtype))
+    dataset = h5py.h5d.create(group.id, name.encode("utf-8"), kind, space, creation, link)
     return int(dataset.get_offset() or 0)
 
 
@@ -97,3 +117,10 @@ def _type(dtype: Dtype) -> h5py.h5t.TypeID:
     kind.set_size(2)
     kind.set_ebias(127)
     return kind
+
+
+def _type_in_keras_3(dtype: Dtype) -> h5py.h5t.TypeID:
+    """Keras 3 holds bfloat16 as bytes without a meaning, and an attribute says what they are."""
+    if dtype != BFLOAT16:
+        return h5py.h5t.py_create(dtype)
+    return h5py.h5t.py_create(np.dtype("V2"))

@@ -67,8 +67,10 @@ def load_for_task(
     checkpoint = open_checkpoint(path, variant, config)
     if options:
         checkpoint = replace(checkpoint, config=checkpoint.config.replace(**options))
-    if task in POOLED_TASKS and strict:
+    if task in (*POOLED_TASKS, checkpoint.task) and strict:
         checkpoint.check_head("task 'encoder' reads the rest, strict=False draws a new head")
+    if checkpoint.difference and task == checkpoint.task:
+        warnings.warn(f"{checkpoint.weights}: {checkpoint.difference}", stacklevel=3)
     if task == "masked-lm" or spec.PREFIX + spec.WORD_EMBEDDINGS not in checkpoint.tensors:
         checkpoint = checkpoint.with_settled_projector()
     found = checkpoint.fit(checkpoint.config, task)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distilbert.checkpoint_files import best_weights, files_in, is_index, shard_names, weights_names
+from distilbert.checkpoint_files import best_weights, files_in, is_index, is_orbax, shard_names, weights_names
 from distilbert.convert.formats import Format, format_of
 from distilbert.convert.raw import refuse, shown
 from distilbert.convert.tensor import StoredTensor
@@ -35,6 +35,8 @@ class StoredWeights:
 def read_weights(path: Path, variant: str | None = None) -> StoredWeights:
     """Read the headers of the best weights in a folder, of a weights file, or of the shards that an index lists.
 
+    A checkpoint of Orbax is a folder itself; in a folder without any weights file the only one is taken.
+
     Raises:
         FileError: there are no weights, or a shard is missing.
         WeightsError: a file is damaged, or the index and the shards contradict each other.
@@ -56,13 +58,26 @@ def _find(path: Path, variant: str | None) -> Path:
     if not path.is_dir():
         check_regular_file(path)
         return path
+    if is_orbax(path):
+        return path
     names = weights_names(variant)
     present = files_in(path)
     best = best_weights(present, names)
     if best is None:
+        return _find_orbax(path, names, present)
+    return path / best
+
+
+def _find_orbax(path: Path, names: Sequence[str], present: Sequence[str]) -> Path:
+    """The one checkpoint of Orbax in a folder that has no weights in a file."""
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and is_orbax(folder))
+    if not folders:
         found = ", ".join(map(shown, present[:10])) or "nothing"
         raise FileError(f"{path}: no weights; expected one of {', '.join(names)}; found {found}")
-    return path / best
+    if len(folders) > 1:
+        listed = ", ".join(shown(folder.name) for folder in folders[:_SHOWN])
+        raise FileError(f"{path}: {len(folders)} checkpoints of Orbax, {listed}; name the folder of one")
+    return folders[0]
 
 
 def _shards(index: Path) -> tuple[Path, ...]:

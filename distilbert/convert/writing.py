@@ -14,7 +14,8 @@ from distilbert import spec
 from distilbert.config import DistilBertConfig
 from distilbert.convert.arrays import c_ordered
 from distilbert.convert.fitting import fit
-from distilbert.convert.formats import FORMATS, Format
+from distilbert.convert.formats import ALL_FORMATS, KERAS_HUB, ORBAX, Format
+from distilbert.convert.keras_hub_writing import write_preset
 from distilbert.convert.positions import can_be_computed
 from distilbert.convert.tensor import FLOAT_DTYPES, StoredTensor
 from distilbert.errors import FileError, InputError
@@ -38,7 +39,7 @@ def write_checkpoint(
         folder: made if it does not exist; weights of the same format in it are replaced.
         config, task: what the model is.
         tensors: by canonical name, in PyTorch's orientation; all that `spec.tensors(config, task)` lists.
-        format: `safetensors`, `pytorch`, `tensorflow` or `flax`.
+        format: `safetensors`, `pytorch`, `tensorflow`, `flax`, `keras-hub` or `orbax`.
         max_shard_size: bytes in one file, or text such as "5GB"; a larger tensor has a file of its own.
 
     Returns:
@@ -46,14 +47,18 @@ def write_checkpoint(
 
     Raises:
         InputError: there is no such format, or the size is none.
+        ConfigError: lists what a model of keras-hub cannot compute.
+        BackendError: Orbax is not installed.
         WeightsError: lists tensors that are missing or do not fit the config.
         FileError: a file cannot be written.
     """
     row = find_format(format)
     limit = parse_size(max_shard_size)
     ordered = _ordered(folder, config, task, tensors, row)
+    if row == KERAS_HUB:
+        return write_preset(folder, config, task, ordered, _common_dtype(ordered))
     folder.mkdir(parents=True, exist_ok=True)
-    shards = _split(ordered, limit)
+    shards = [ordered] if row == ORBAX else _split(ordered, limit)
     names = [row.shard_name(number, len(shards)) for number in range(1, len(shards) + 1)]
     weight_map: dict[str, str] = {}
     for name, shard in zip(names, shards, strict=True):
@@ -70,9 +75,9 @@ def write_checkpoint(
 
 def find_format(name: str) -> Format:
     """The format of that name."""
-    if name not in FORMATS:
-        raise InputError(f"format: expected one of {', '.join(FORMATS)}; found {name!r}")
-    return FORMATS[name]
+    if name not in ALL_FORMATS:
+        raise InputError(f"format: expected one of {', '.join(ALL_FORMATS)}; found {name!r}")
+    return ALL_FORMATS[name]
 
 
 def parse_size(size: int | str) -> int:
@@ -106,7 +111,7 @@ def _ordered(
         )
     prefix = spec.TASKS[task].prefix
     table, words = prefix + spec.POSITION_EMBEDDINGS, prefix + spec.WORD_EMBEDDINGS
-    if row.name == "flax" and can_be_computed(found.tensors[table], found.tensors[words], config):
+    if row.dialect == "flax" and can_be_computed(found.tensors[table], found.tensors[words], config):
         del found.tensors[table]  # as in transformers, whose Flax class has no such parameter
     return list(found.tensors.values())
 
@@ -131,6 +136,9 @@ def _write_file(
         if task == "masked-lm" and not sharded:  # Keras lists the embeddings again in the layer that is tied to them
             layout["repeated"] = {"vocab_projector": [name for name in listed if "/embeddings/" in name]}
         listed = [f"{layout['model_name']}/{name}" for name in listed]
+    if row == ORBAX:  # which makes folders that appear whole itself
+        row.codec.write(path, native, {})
+        return listed
     with atomic_write(path) as temporary:
         row.codec.write(temporary, native, {"format": "pt"} if row.name == "safetensors" else {}, **layout)
     return listed

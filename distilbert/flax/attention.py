@@ -2,8 +2,8 @@
 """Scaled dot-product attention in JAX: one plain implementation and the fast kernels that equal it.
 
 Every implementation takes q, k, v (B, H, T, K), an additive mask that broadcasts to (B, H, T, T) or None, a head mask
-(H, 1, 1) or None, and dropout as a function or None; it returns the context (B, H, T, K) and the attention
-probabilities (B, H, T, T). Fast kernels return None for these, so a caller who wants them uses `eager`.
+that broadcasts to (B, H, T, T) or None, and dropout as a function or None; it returns the context (B, H, T, K) and the
+attention probabilities (B, H, T, T). Fast kernels return None for these, so a caller who wants them uses `eager`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def eager(
     if dropout is not None:
         attentions = dropout(attentions)  # (B, H, T, T)
     if head_mask is not None:
-        attentions = attentions * head_mask[None]  # (B, H, T, T)
+        attentions = attentions * head_mask  # (B, H, T, T)
     return attentions @ v, attentions
 
 

@@ -146,7 +146,7 @@ class Transformer(nnx.Module):
         hidden_states = [hidden]
         attentions = []
         for i, block in enumerate(self.layer):
-            layer_mask = layer_head_mask(head_mask, i, hidden.dtype)  # (H, 1, 1)
+            layer_mask = layer_head_mask(head_mask, i, hidden.dtype)  # (H, 1, 1) or (B, H, 1, 1)
             run = self.checkpointed(block) if self.gradient_checkpointing else block
             hidden, attention = run(
                 hidden, mask, layer_mask, output_attentions, subkey(dropout_rng, i)
@@ -164,11 +164,11 @@ class Transformer(nnx.Module):
 
 
 def layer_head_mask(head_mask: Array | None, layer: int, dtype: jnp.dtype) -> Array | None:
-    """The factor (H, 1, 1) on one layer's attention probabilities, from (H,) or (n_layers, H)."""
+    """The factor (H, 1, 1) or (B, H, 1, 1) on a layer's attentions, from (H,), (n_layers, H) or (n_layers, B, H)."""
     if head_mask is None:
         return None
-    factors = head_mask if head_mask.ndim == 1 else head_mask[layer]  # (H,)
-    return jnp.asarray(factors, dtype)[:, None, None]  # (H, 1, 1)
+    factors = head_mask if head_mask.ndim == 1 else head_mask[layer]  # (H,) or (B, H)
+    return jnp.asarray(factors, dtype)[..., None, None]  # (H, 1, 1) or (B, H, 1, 1)
 
 
 class DistilBertModel(PreTrainedModel):
@@ -205,7 +205,7 @@ class DistilBertModel(PreTrainedModel):
             input_ids: token ids (B, T); give either these or `inputs_embeds`.
             attention_mask: (B, T), 1 to attend and 0 for padding, or (B or 1, H or 1, T, T): bool and whole numbers
                 attend where not zero, real numbers are added to the scores.
-            head_mask: (H,) or (n_layers, H), a factor on the attention of each head.
+            head_mask: (H,), (n_layers, H) or (n_layers, B, H), a factor on the attention of each head.
             inputs_embeds: word vectors (B, T, D) in place of ids.
             output_attentions: return the attention probabilities; default `config.output_attentions`.
             output_hidden_states: return all hidden states; default `config.output_hidden_states`.

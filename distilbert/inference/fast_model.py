@@ -5,30 +5,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distilbert import outputs
 from distilbert.errors import InputError, describe
 from distilbert.inference.packing import Batch, Pack
 from distilbert.inference.precision import best_dtype, check_dtype
 from distilbert.inference.streaming import Item, check_item, windows, with_places
 from distilbert.inputs import check_call, check_choices
-from distilbert.outputs import ModelOutput
+from distilbert.outputs import ANSWERS, ModelOutput
 
 Array = NDArray[Any]
-
-# Fields that a call of each task fills, and its output class.
-_ANSWERS: dict[str, tuple[type[ModelOutput], tuple[str, ...]]] = {
-    "encoder": (outputs.BaseModelOutput, ("last_hidden_state",)),
-    "masked-lm": (outputs.MaskedLMOutput, ("logits",)),
-    "sequence-classification": (outputs.SequenceClassifierOutput, ("logits",)),
-    "multiple-choice": (outputs.MultipleChoiceModelOutput, ("logits",)),
-    "token-classification": (outputs.TokenClassifierOutput, ("logits",)),
-    "question-answering": (outputs.QuestionAnsweringModelOutput, ("start_logits", "end_logits")),
-}
 
 
 class FastModel(ABC):
@@ -41,14 +30,14 @@ class FastModel(ABC):
         tokens_per_pack: how many tokens are worked on at a time.
     """
 
-    backend: ClassVar[str]
+    backend: str
     tokens_per_pack: int  # few enough that what passes from layer to layer stays in the CPU's cache
 
     def __init__(self, model: Any, dtype: str, on_gpu: bool) -> None:
         self.config = model.config
         self.task = model.task
         self.dtype = best_dtype(on_gpu) if check_dtype(dtype) == "auto" else dtype
-        self.answer, self.fields = _ANSWERS[self.task]
+        self.answer, self.fields = ANSWERS[self.task]
         self.first_only = self.task in ("sequence-classification", "multiple-choice")
 
     # Written by each backend.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from distilbert.backend import BACKENDS, installed, require
 from distilbert.convert.finite import all_finite
 from distilbert.convert.tensor import FLOAT_DTYPES, Array
 from distilbert.errors import BackendError, InputError
+from distilbert.export.running import is_export, open_export
 from distilbert.parity import tolerances
 from distilbert.parity.comparing import Comparison
+from distilbert.parity.exports import compare_export
 from distilbert.parity.inputs import sample_calls
 from distilbert.parity.measuring import Measurement, worst
 from distilbert.parity.reading import Checkpoint, read_checkpoint
@@ -42,7 +45,8 @@ def verify(
     Args:
         source: a folder, weights file or hub repository, in any format.
         against: a second checkpoint, whose weights must equal those of `source` bit by bit; its outputs in the
-            reference are compared as if it were a framework.
+            reference are compared as if it were a framework. Or a folder that `distilbert export` wrote, whose outputs
+            are compared.
         backends: short names of frameworks (`pt`, `tf`, `flax`); default all that are installed.
         dtype: float type in which the frameworks compute.
         task: which of the six models; default what the checkpoint is.
@@ -60,7 +64,8 @@ def verify(
     tolerances.for_outputs(dtype)
     progress("reading the weights")
     checkpoint = read_checkpoint(source, task)
-    other = None if against is None else _read_other(against, task, checkpoint)
+    exported = None if against is None or not is_export(Path(against)) else open_export(Path(against))
+    other = None if against is None or exported else _read_other(against, task, checkpoint)
     subject, tensors = checkpoint.subject, checkpoint.tensors
     not_finite = tuple(name for name, values in tensors.items() if not all_finite(values))
 
@@ -82,6 +87,9 @@ def verify(
                 subject.task, other.subject.config, other.tensors, tolerances.REFERENCE_DTYPES[dtype]
             )
             errors += comparison.errors(OTHER, oracle)
+    if exported and not not_finite:
+        progress(f"running {title(exported.backend)}")
+        errors += compare_export(exported, subject, tensors)
     return Report(
         source=subject,
         other=other.subject if other else None,

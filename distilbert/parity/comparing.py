@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import ml_dtypes
@@ -24,6 +24,8 @@ _DRAWS = 3  # of the effect of rounding; a single one can be small by chance, ab
 class Comparison:
     """What the reference answers to some calls, ready to be compared with models that run in `dtype`.
 
+    With `only`, the layers and outputs of these names; default all.
+
     Raises:
         InputError: nothing can be compared in that float type, or there is no loss to take gradients of.
     """
@@ -36,6 +38,7 @@ class Comparison:
         dtype: str,
         calls: Sequence[SampleCall],
         gradients: bool = False,
+        only: Collection[str] | None = None,
     ) -> None:
         if gradients and task == "encoder":
             raise InputError("gradients: the bare encoder has no loss to take them of; compare a model with a head")
@@ -46,7 +49,11 @@ class Comparison:
         self.gradients = gradients
         oracle = self._oracle(tensors)
         runs = {call.name: self._run(oracle, call) for call in calls if not call.finite_only}
-        self.expected = {name: functools.reduce(operator.or_, layers) for name, layers in runs.items()}
+        expected = {name: functools.reduce(operator.or_, layers) for name, layers in runs.items()}
+        self.expected = {
+            name: {layer: values for layer, values in layers.items() if only is None or layer in only}
+            for name, layers in expected.items()
+        }
 
     def errors(self, backend: str, runner: Runner) -> list[Measurement]:
         """The error of every layer in every call; where one exceeds its bound, also what rounding explains."""

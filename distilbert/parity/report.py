@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from distilbert import spec
-from distilbert.backend import BACKENDS
 from distilbert.config import DistilBertConfig
+from distilbert.loading import runtime
 from distilbert.parity import tolerances
 from distilbert.parity.measuring import Measurement, place
 from distilbert.parity.weights import WeightsComparison
@@ -76,9 +76,9 @@ class Report:
 
     @property
     def columns(self) -> list[str]:
-        """What was compared with the reference: frameworks, and the other checkpoint if it has the same shapes."""
+        """What was compared with the reference: frameworks, and the other checkpoint (of the same shapes) or file."""
         measured = {found.backend for found in self.measurements}
-        return [*self.backends, *([OTHER] if OTHER in measured else [])]
+        return [*self.backends, *sorted(measured - set(self.backends))]
 
     @property
     def layers(self) -> list[str]:
@@ -137,7 +137,7 @@ class Report:
 
 def title(backend: str) -> str:
     """What a reader calls a column."""
-    return "other checkpoint" if backend == OTHER else BACKENDS[backend].title
+    return "other checkpoint" if backend == OTHER else runtime(backend).title
 
 
 def _weights_to_dict(one: WeightsComparison) -> dict[str, Any]:

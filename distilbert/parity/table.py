@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from distilbert.backend import BACKENDS
+from distilbert.loading import runtime
 from distilbert.parity import tolerances
 from distilbert.parity.measuring import Measurement
-from distilbert.parity.report import Report
+from distilbert.parity.report import OTHER, Report
 from distilbert.parity.report import title as title_of
 from distilbert.parity.weights import WeightsComparison
 
@@ -57,11 +57,9 @@ def _table(report: Report) -> Table:
 
 
 def _column(backend: str) -> str:
-    if backend not in BACKENDS:
+    if backend == OTHER:
         return title_of(backend)
-    return "\n".join(
-        [title_of(backend), *(f"{name} {version}" for name, version in BACKENDS[backend].versions.items())]
-    )
+    return "\n".join([title_of(backend), *(f"{name} {version}" for name, version in runtime(backend).versions.items())])
 
 
 def _cell(found: Measurement | None, first: bool) -> Text:

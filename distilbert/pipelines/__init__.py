@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 from distilbert import hub, loading, spec
 from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.demo import MODEL
 from distilbert.errors import InputError, describe
+from distilbert.export.running import is_export, open_export
 from distilbert.pipelines.pipeline import Pipeline
 from distilbert.pipelines.registry import find, for_checkpoint
 from distilbert.tokenizer import DistilBertTokenizer
@@ -36,9 +38,10 @@ def pipeline(
         task: `fill-mask`, `text-classification` (or `sentiment-analysis`), `token-classification` (or `ner`),
             `question-answering`, `multiple-choice`, `feature-extraction` or `sentence-embedding`; default what the
             checkpoint is for.
-        model: a folder or hub repository in any format, or a loaded model; default, for text classification only, the
-            small sentiment model of this package.
-        backend: `pt`, `tf` or `flax`; default DISTILBERT_BACKEND, else the first framework installed.
+        model: a folder or hub repository in any format, a folder that `distilbert export` wrote, or a loaded model;
+            default, for text classification only, the small sentiment model of this package.
+        backend: `pt`, `tf` or `flax`; default DISTILBERT_BACKEND, else the first framework installed. An exported file
+            has its own, as `onnx`.
         dtype: `float32`, `bfloat16`, `float16`, `int8` or `auto`, as in `model.for_inference`.
         tokenizer: default the model's own.
         options: `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only`, `force_download` choose the source;
@@ -58,16 +61,28 @@ def pipeline(
     if isinstance(model, str | os.PathLike):
         found = hub.resolve(model, **source)
         folder = found if found.is_dir() else found.parent
-        checkpoint = open_checkpoint(found)
-        kind = kind or for_checkpoint(checkpoint.task, folder)
-        _check_head(checkpoint, kind)
-        _check_early(kind, options)
+        kind, model = _load(found, folder, kind, backend, options)
         tokenizer = tokenizer or folder
-        model = loading.load(found, kind.model_task, backend)
     else:
         _check_loaded(model, backend, source, tokenizer)
         kind = kind or for_checkpoint(model.task, None)
     return kind(model.for_inference(dtype), _as_tokenizer(tokenizer), folder, **options)
+
+
+def _load(
+    found: Path, folder: Path, kind: type[Pipeline] | None, backend: str | None, options: dict[str, Any]
+) -> tuple[type[Pipeline], Any]:
+    """The pipeline for a checkpoint or exported file, and its model; what can be refused early is refused."""
+    if is_export(folder):
+        exported = open_export(folder, backend)
+        kind = kind or for_checkpoint(exported.task, folder)
+        _check_early(kind, options)
+        return kind, exported
+    checkpoint = open_checkpoint(found)
+    kind = kind or for_checkpoint(checkpoint.task, folder)
+    _check_head(checkpoint, kind)
+    _check_early(kind, options)
+    return kind, loading.load(found, kind.model_task, backend)
 
 
 def _check_head(checkpoint: Checkpoint, kind: type[Pipeline]) -> None:

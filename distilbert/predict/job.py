@@ -12,11 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from distilbert import __version__, hub
-from distilbert import backend as backends
+from distilbert import __version__, hub, loading
 from distilbert.checkpoint_files import SMALL_FILES, files_in, sentence_files
 from distilbert.convert import open_checkpoint
 from distilbert.errors import InputError, describe
+from distilbert.export.running import is_export
 from distilbert.files import file_digest
 from distilbert.pipelines import Pipeline, pipeline
 from distilbert.pipelines.registry import find
@@ -42,7 +42,7 @@ class Job:
         schema: the columns of the output and their kinds; None where each row has its own (JSON Lines).
         prefix: goes before the names of the result columns.
         options: of the pipeline.
-        backend: the framework.
+        backend: the framework, or format of the exported file.
         dtype: of the model.
         shard_rows: rows that are worked on, and written, together.
     """
@@ -82,7 +82,7 @@ class Job:
     def _versions(self) -> dict[str, str]:
         columnar = {self.input_format, self.output_format} - set(TEXT_FORMATS)
         names = ["tokenizers", "numpy", *(["pyarrow"] if columnar else [])]
-        framework = backends.BACKENDS[self.backend].versions
+        framework = loading.runtime(self.backend).versions
         return {"distilbert": __version__, **framework, **{name: version(name) for name in names}}
 
     def fingerprint(self) -> dict[str, Any]:
@@ -148,10 +148,11 @@ def make_job(
     target = format_of(output, output_format or (source if output == STANDARD else None))
     present = read_columns(files[0], source)
     reads = choose_columns(kind.task, FIELDS[kind.task], columns, present)
+    resolved = hub.resolve(model)
     results = {prefix + name: kind_ for name, kind_ in results_of(kind.task, parsed).columns.items()}
     return Job(
         task=kind.task,
-        model=hub.resolve(model),
+        model=resolved,
         inputs=tuple(files),
         input_format=source,
         output=output,
@@ -161,7 +162,7 @@ def make_job(
         schema=_schema(files, source, target, keep, results),
         prefix=prefix,
         options=options,
-        backend=backends.choose(backend),
+        backend=loading.choose(resolved, backend),
         dtype=dtype,
         shard_rows=shard_rows,
     )
@@ -221,6 +222,9 @@ def _check_keep(keep: Sequence[str], present: Sequence[str] | None) -> None:
 
 def _digest(model: Path) -> str:
     """Of everything in the checkpoint that results depend on."""
+    if is_export(model):
+        names = sorted(path for path in model.rglob("*") if path.is_file())
+        return hashlib.sha256("".join(map(file_digest, names)).encode()).hexdigest()
     checkpoint = open_checkpoint(model)
     folder = checkpoint.weights.parent
     present = files_in(folder) + [str(path.relative_to(folder)) for path in sorted(folder.glob("*/*"))]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from distilbert import loading
 from distilbert.demo import MODEL
 from distilbert.errors import InputError, describe
 from distilbert.pipelines import Pipeline, pipeline
@@ -113,6 +114,16 @@ def load(sources: Sequence[str], task: str | None = None, backend: str | None = 
     _check_names([name for name, _ in named])
     loaded = ((name, source, pipeline(task, source, backend=backend, dtype=dtype)) for name, source in named)
     return Models(Served(name, pipe, source) for name, source, pipe in loaded)
+
+
+def runners(sources: Sequence[str], backend: str | None = None) -> list[str]:
+    """What is going to run each of the models, as far as is known before they are fetched: see `loading.choose`.
+
+    Raises:
+        BackendError, InputError: as `loading.choose`.
+    """
+    places = [Path(parse(source)[1]) for source in sources] or [MODEL]
+    return list(dict.fromkeys(loading.choose(place, backend) for place in places))
 
 
 def parse(source: str) -> tuple[str, str]:

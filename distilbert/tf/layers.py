@@ -63,7 +63,8 @@ class Embedding(keras.layers.Layer):
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         ids = tf.clip_by_value(tf.cast(ids, tf.int64), 0, self.embeddings.shape[0] - 1)  # (...)
-        rows = tf.cast(tf.gather(self.embeddings, ids), self.compute_dtype)  # (..., D)
+        table = with_dense_gradient(tf.convert_to_tensor(self.embeddings))  # (N, D)
+        rows = tf.cast(tf.gather(table, ids), self.compute_dtype)  # (..., D)
         if self.padding_idx is None:
             return rows
         padding = tf.expand_dims(tf.equal(ids, self.padding_idx), -1)  # (..., 1)
@@ -90,6 +91,14 @@ class LayerNorm(keras.layers.Layer):
         normal = centered * tf.math.rsqrt(variance + LAYER_NORM_EPS)
         scaled = normal * tf.cast(self.gamma, wide.dtype) + tf.cast(self.beta, wide.dtype)
         return tf.cast(scaled, x.dtype)
+
+
+@tf.custom_gradient
+def with_dense_gradient(table: tf.Tensor) -> Any:
+    """The same table, whose gradient is no list of rows: Keras's optimizers square the rows of one that is looked up
+    twice before they add them up, so that Adam would take steps of another length.
+    """
+    return tf.identity(table), tf.convert_to_tensor
 
 
 def unset(shape: Any, dtype: Any = None) -> tf.Tensor:

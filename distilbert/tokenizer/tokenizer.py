@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
 from distilbert.errors import TokenizerError
+from distilbert.publishing import Publishable
 from distilbert.tokenizer.decoding import Decoding
 from distilbert.tokenizer.id_calls import IdCalls
 from distilbert.tokenizer.reading import VOCAB_FILE, Sources, read_definition
@@ -18,7 +19,7 @@ from distilbert.tokenizer.training import train
 from distilbert.tokenizer.writing import make_folder, vocabulary_text, write_files, write_tokenizer
 
 
-class DistilBertTokenizer(TextCalls, IdCalls, Decoding):
+class DistilBertTokenizer(TextCalls, IdCalls, Decoding, Publishable):
     """Text to ids and back: BERT's WordPiece with the arguments and results of Hugging Face's tokenizer.
 
     This is `DistilBertTokenizerFast` under a second name. Where the slow and the fast tokenizer of transformers 4.57

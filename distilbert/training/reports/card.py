@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from distilbert.backend import BACKENDS
@@ -17,20 +16,12 @@ from distilbert.spec import TASKS
 from distilbert.training.arguments import FREE
 from distilbert.training.reports.card_metadata import hub_name, hub_task, metadata
 from distilbert.training.reports.card_parity import parity_section
+from distilbert.training.reports.card_use import usage
 from distilbert.training.reports.markdown import code, grid
 from distilbert.training.reports.run_facts import RunFacts
 from distilbert.training.settings import Settings
 from distilbert.training.yaml_text import to_yaml
 
-# How a pipeline of the task is called, with an input that says what it takes.
-_CALLS = {
-    "text-classification": '"A text to be classified."',
-    "token-classification": '"A text with names in it, as Ada Lovelace in London."',
-    "question-answering": 'question="Who wrote it?", context="Ada Lovelace wrote the first program."',
-    "multiple-choice": '"How a story begins", choices=["one way to go on", "another"]',
-    "fill-mask": '"A text with one [MASK] in it."',
-    "feature-extraction": '"A text."',
-}
 _ALWAYS = (
     "learning_rate",
     "lr_scheduler_type",
@@ -55,7 +46,7 @@ def card(facts: RunFacts, curves: str | None = None) -> str:
         f"# {facts.name}",
         _summary(facts),
         "## Use",
-        _use(facts),
+        usage(facts.name, facts.model_task),
         "## Results",
         *_results(facts),
         *([f"![Loss and metrics over the steps of the training]({curves})"] if curves else []),
@@ -87,22 +78,6 @@ def _summary(facts: RunFacts) -> str:
 def base_name(base_model: str) -> str:
     """What a reader may know of where a training started: a name on the hub, or the last part of a path."""
     return base_model if hub_name(base_model) else Path(base_model).resolve().name
-
-
-def _use(facts: RunFacts) -> str:
-    blocks = []
-    for backend in BACKENDS.values():
-        lines = [
-            "from distilbert import pipeline",
-            f'run = pipeline("{hub_task(facts.model_task)}", "{facts.name}", backend="{backend.name}")',
-            f"print(run({_CALLS[hub_task(facts.model_task)]}))",
-        ]
-        blocks.append(f'{backend.title} (`pip install "distilbert[{backend.name}]"`):\n\n' + _fence(lines))
-    return "\n\n".join(blocks)
-
-
-def _fence(lines: Sequence[str]) -> str:
-    return "\n".join(["```python", *lines, "```"])
 
 
 def _results(facts: RunFacts) -> list[str]:

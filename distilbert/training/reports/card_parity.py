@@ -11,20 +11,24 @@ from distilbert.backend import BACKENDS
 from distilbert.training.reports.markdown import code, grid
 from distilbert.training.reports.run_facts import Parity
 
-_CERTIFICATE = "parity.json"
 
+def parity_section(parity: Parity, file: str = "parity.json", at: str = "where the model was trained") -> list[str]:
+    """Paragraphs: the verdict, a row for each framework, what was not compared.
 
-def parity_section(parity: Parity) -> list[str]:
-    """Paragraphs: the verdict, a row for each framework, what was not compared."""
+    Args:
+        parity: what was compared.
+        file: the certificate's name.
+        at: says of which machine the frameworks are.
+    """
     certificate = parity.certificate
     if certificate is None:
         reason = f": {parity.problem}" if parity.problem else ""
         said = [f"The frameworks were not compared{reason}. `distilbert verify` does it."]
     else:
         said = [_verdict(certificate), _table(certificate), *_digests(certificate)]
-        said.append(f"`{_CERTIFICATE}` is the certificate: versions, digests and the error of every layer.")
+        said.append(f"`{file}` is the certificate: versions, digests and the error of every layer.")
     if parity.missing:
-        said.append(f"Not installed where the model was trained, so not compared: {', '.join(parity.missing)}.")
+        said.append(f"Not installed {at}, so not compared: {', '.join(parity.missing)}.")
     return said
 
 

@@ -29,9 +29,10 @@ export async function comparePanel(models, kinds) {
     kind = kinds[model.task];
     fields = textFields(about.id, kind.fields, kind.examples);
     place.replaceChildren(fields.element);
-    first.select.value = model.backend;
-    const other = backends.find(({ name, installed }) => installed && name !== model.backend);
-    second.select.value = (other ?? backends.find(({ name }) => name !== model.backend)).name;
+    // An exported file runs in none of them; the server says so.
+    first.select.value = backends.some(({ name }) => name === model.backend) ? model.backend : backends[0].name;
+    const other = backends.find(({ name, installed }) => installed && name !== first.select.value);
+    second.select.value = (other ?? backends.find(({ name }) => name !== first.select.value)).name;
   }
 
   async function run() {

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What goes into an exported model and comes out of it: the names, and how many axes they have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distilbert.outputs import ANSWERS
+from distilbert.threads import set_threads_from_environment
+
+Array = NDArray[Any]
+
+INPUTS = ("input_ids", "attention_mask")
+AXES = {"batch": "batch_size", "choices": "num_choices", "tokens": "sequence_length"}
+
+
+class Session(Protocol):
+    """A file that is open to be run."""
+
+    def run(self, inputs: Mapping[str, NDArray[np.int64]]) -> dict[str, Array]:
+        """The outputs by name for `input_ids` and `attention_mask` (B, T), of multiple choice (B, C, T)."""
+
+
+def output_names(task: str) -> tuple[str, ...]:
+    """The fields of a task's answer, as a call of the model fills them."""
+    return ANSWERS[task][1]
+
+
+def axes(task: str) -> tuple[str, ...]:
+    """What the axes of the inputs are called."""
+    names = ("batch", "choices", "tokens") if task == "multiple-choice" else ("batch", "tokens")
+    return tuple(AXES[name] for name in names)
+
+
+def threads() -> int:
+    """How many CPU threads a file runs with: as a framework would."""
+    set_threads_from_environment()
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))

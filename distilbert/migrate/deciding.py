@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which uses of transformers' names become uses of this package's, and which variables hold what they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from distilbert.migrate.names import AUTOS, CLASSES, PIPELINE, PIPELINES, Target, is_module
+from distilbert.migrate.notes import TRAINERS
+from distilbert.migrate.pipelines import PipelineCall
+from distilbert.migrate.reading import Reading, code, root
+
+_SAME_OBJECT = ("to", "cuda", "cpu", "eval", "train", "half", "float")  # methods that return what they are called on
+
+
+class Decisions:
+    """What is decided about a module.
+
+    Attributes:
+        taken: names and attributes that become another, and which.
+        left: uses of Auto classes and of `pipeline` that stay, and why; empty for those that are none of ours.
+        pipelines: the calls of `pipeline` that are taken.
+        trained: a use of transformers' Trainer, which takes models of its own only; so PyTorch's stay as they are.
+    """
+
+    def __init__(self, reading: Reading, all_auto: bool) -> None:
+        self.reading = reading
+        self.taken: dict[cst.CSTNode, Target] = {}
+        self.left: dict[cst.CSTNode, str] = {}
+        self.pipelines: dict[cst.CSTNode, PipelineCall] = {}
+        self.trained = self._find_trainer()
+        self._all_auto = all_auto
+        self._objects: dict[str, Target | None] = {}
+        self._holders: dict[cst.CSTNode | None, Target] = {}
+        self._outputs: dict[cst.CSTNode | None, cst.Call] = {
+            target.target: statement.value
+            for statement in reading.all(cst.Assign)
+            if isinstance(statement.value, cst.Call)
+            for target in statement.targets
+        }
+        uses = list(self._uses())
+        self._take_classes(uses)
+        known = self._known_checkpoints()
+        self._take_autos(uses, known)
+        self._follow_objects()
+        self._take_pipelines(uses, known)
+        self._follow_objects()
+
+    # What a module asks for.
+
+    def made_by(self, call: cst.Call) -> tuple[Target, str] | None:
+        """What a call makes, and whether by `from_pretrained` or by the constructor (an empty text)."""
+        if (target := self.taken.get(call.func)) is not None:
+            return target, ""
+        if isinstance(call.func, cst.Attribute) and (target := self.taken.get(call.func.value)) is not None:
+            return target, call.func.attr.value
+        return None
+
+    def object(self, node: cst.CSTNode) -> Target | None:
+        """What a variable or attribute holds, where it is certain."""
+        if isinstance(node, cst.Name):
+            found = {self._holders.get(one) for one in self.reading.holders(node)}
+            return found.pop() if len(found) == 1 else None
+        return self._objects.get(code(node)) if isinstance(node, cst.Attribute) else None
+
+    def is_other_output(self, node: cst.CSTNode) -> bool:
+        """Whether something is a model, or a variable that holds what a model of PyTorch or JAX has returned."""
+        if self.object(node) is not None:
+            return True
+        holders = self.reading.holders(node) if isinstance(node, cst.Name) else set()
+        calls = [self._outputs.get(holder) for holder in holders]
+        models = [self.object(call.func) for call in calls if call is not None]
+        return bool(models) and all(model is not None and model.framework != "tf" for model in models)
+
+    def frameworks(self) -> set[str]:
+        """The frameworks of the models that are taken, used here or imported for others."""
+        targets = {*self.taken.values(), *self._imported()}
+        return {target.framework for target in targets if target.framework}
+
+    def _imported(self) -> Iterator[Target]:
+        for statement in self.reading.all(cst.ImportFrom):
+            module = code(statement.module) if statement.module is not None and not statement.relative else ""
+            if is_module(module) and not isinstance(statement.names, cst.ImportStar):
+                targets = (CLASSES.get(code(alias.name)) for alias in statement.names)
+                yield from (one for one in targets if one is not None and not self.stays_with_trainer(one))
+
+    # Deciding.
+
+    def _uses(self) -> Iterator[tuple[cst.CSTNode, str]]:
+        """Every use of a name of transformers, outside import statements."""
+        for node in [*self.reading.all(cst.Name), *self.reading.all(cst.Attribute)]:
+            found = self.reading.there(node)
+            if found is not None and not found[1]:
+                yield node, found[0]
+
+    def _find_trainer(self) -> cst.CSTNode | None:
+        return next((node for node, name in self._uses() if name in TRAINERS), None)
+
+    def stays_with_trainer(self, target: Target) -> bool:
+        """Whether a class stays because Trainer is to train its models."""
+        return self.trained is not None and target.framework in ("", "pt")
+
+    def _take_classes(self, uses: list[tuple[cst.CSTNode, str]]) -> None:
+        for node, name in uses:
+            if name in CLASSES and not self.stays_with_trainer(CLASSES[name]):
+                self.taken[node] = CLASSES[name]
+
+    def _known_checkpoints(self) -> set[tuple[str, frozenset[int]]]:
+        """Names of checkpoints that models of DistilBERT are loaded from; its tokenizer goes with BERT too."""
+        made = ((call, self.made_by(call)) for call in self.reading.all(cst.Call))
+        return {
+            self.reading.key(call.args[0].value)
+            for call, found in made
+            if found is not None and found[0].role == "model" and found[1] == "from_pretrained" and call.args
+        }
+
+    def _take_autos(self, uses: list[tuple[cst.CSTNode, str]], known: set[tuple[str, frozenset[int]]]) -> None:
+        for node, name in uses:
+            if name not in AUTOS:
+                continue
+            call = self._loading_call(node)
+            if self.stays_with_trainer(AUTOS[name]):
+                self.left[node] = "" if call is None or not self._is_distilbert(call, known) else "Trainer"
+            elif call is None:
+                self.left[node] = "" if not self._all_auto else "not called as from_pretrained(name)"
+            elif self._all_auto or (self._is_distilbert(call, known) and not _runs_code(call)):
+                self.taken[node] = AUTOS[name]
+            else:
+                self.left[node] = self._unknown(call)
+
+    def _unknown(self, call: cst.Call) -> str:
+        """Why a checkpoint is not taken; nothing to say where its name is written out."""
+        if _runs_code(call):
+            return "its checkpoint may bring code of its own (trust_remote_code)"
+        is_known = bool(call.args) and self.reading.text(call.args[0].value) is not None
+        return "" if is_known else "its checkpoint is not known to be a DistilBERT"
+
+    def _loading_call(self, node: cst.CSTNode) -> cst.Call | None:
+        """The call of `from_pretrained` on a class."""
+        above = self.reading.parent(node)
+        if isinstance(above, cst.Attribute) and above.value is node and above.attr.value == "from_pretrained":
+            call = self.reading.parent(above)
+            return call if isinstance(call, cst.Call) and call.func is above else None
+        return None
+
+    def _is_distilbert(self, call: cst.Call, known: set[tuple[str, frozenset[int]]]) -> bool:
+        names = [one.value for one in call.args if one.keyword is None or one.keyword.value.endswith("name_or_path")]
+        return bool(names) and (self.reading.says_distilbert(names[0]) or self.reading.key(names[0]) in known)
+
+    def _take_pipelines(self, uses: list[tuple[cst.CSTNode, str]], known: set[tuple[str, frozenset[int]]]) -> None:
+        for node, name in uses:
+            if name != PIPELINE:
+                continue
+            call = self.reading.parent(node)
+            if not isinstance(call, cst.Call) or call.func is not node:
+                self.left[node] = ""
+                continue
+            found = PipelineCall(self.reading, call, self.object)
+            if self.stays_with_trainer(PIPELINES[PIPELINE]) or not found.is_ours(known, self._all_auto):
+                self.left[node] = found.unknown
+            elif found.obstacle:
+                self.left[node] = found.obstacle
+            else:
+                self.taken[node] = PIPELINES[PIPELINE]
+                self.pipelines[call] = found
+
+    # Variables.
+
+    def _follow_objects(self) -> None:
+        """Which variables hold what is made by the names that are taken."""
+        self._objects, self._holders = {}, {}
+        for statement in self.reading.all(cst.Assign):
+            made = self._origin(statement.value)
+            for one in statement.targets:
+                self._hold(_first(one.target), made)
+        for parameter in self.reading.all(cst.Param):
+            if parameter.annotation is not None and (kind := self.taken.get(parameter.annotation.annotation)):
+                self._holders[parameter] = kind
+        for annotated in self.reading.all(cst.AnnAssign):
+            if annotated.value is not None:
+                self._hold(annotated.target, self._origin(annotated.value))
+
+    def _hold(self, target: cst.CSTNode, made: Target | None) -> None:
+        if isinstance(target, cst.Name):
+            if made is not None:
+                self._holders[target] = made
+        elif isinstance(target, cst.Attribute):
+            text = code(target)
+            same = text not in self._objects or self._objects[text] == made
+            self._objects[text] = made if same else None
+
+    def _origin(self, value: cst.CSTNode) -> Target | None:
+        """What the value of an assignment is."""
+        while isinstance(value, cst.Call):
+            made = self.made_by(value)
+            if made is not None:
+                return made[0] if made[1] in ("", "from_pretrained") else None
+            if not isinstance(value.func, cst.Attribute) or value.func.attr.value not in _SAME_OBJECT:
+                return None
+            value = value.func.value
+        name = root(value)
+        if isinstance(value, cst.Name) and name is not None:
+            kinds = {self._holders.get(one) for one in self.reading.holders(value)} - {None}
+            return kinds.pop() if len(kinds) == 1 else None
+        return self._objects.get(code(value)) if isinstance(value, cst.Attribute) else None
+
+
+def _runs_code(call: cst.Call) -> bool:
+    """Whether a call runs code of the checkpoint, which may make something else than its name says."""
+    found = (one for one in call.args if one.keyword is not None and one.keyword.value == "trust_remote_code")
+    return any(code(one.value) not in ("False", "None") for one in found)
+
+
+def _first(target: cst.CSTNode) -> cst.CSTNode:
+    """Of `model, params = ...` the model."""
+    if isinstance(target, cst.Tuple | cst.List) and target.elements:
+        return target.elements[0].value
+    return target
