@@ -37,7 +37,7 @@ class Backend:
     def versions(self) -> dict[str, str]:
         """Version of each installed package."""
         installed = [package for package in self.packages if package not in self.missing]
-        return {package: importlib.metadata.version(package) for package in installed}
+        return {package: _version(package) for package in installed}
 
 
 BACKENDS = {
@@ -93,6 +93,15 @@ def load(name: str, wanted_by: str) -> ModuleType:
     """The module `distilbert.<name>`, or BackendError."""
     require(name, wanted_by)
     return importlib.import_module(f"distilbert.{name}")
+
+
+def _version(package: str) -> str:
+    """The version of what provides a package: that of another name too, as onnxruntime-gpu for onnxruntime."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        names = importlib.metadata.packages_distributions().get(package, ())
+        return importlib.metadata.version(names[0]) if names else "unknown"
 
 
 def _missing(packages: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from distilbert import hub, spec
 from distilbert.backend import Backend
 from distilbert.convert import open_checkpoint
 from distilbert.export.formats import FORMATS
-from distilbert.export.running import format_of, is_export
+from distilbert.export.running import export_folder, format_of
 
 
 def choose(model: Path, backend: str | None = None) -> str:
@@ -26,8 +26,7 @@ def choose(model: Path, backend: str | None = None) -> str:
         BackendError: the framework is unknown, or not installed.
         InputError: the file is of another format.
     """
-    folder = model if model.is_dir() else model.parent
-    if is_export(folder):
+    if folder := export_folder(model):
         return format_of(folder, backend)
     return backends.choose(backend)
 

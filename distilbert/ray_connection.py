@@ -16,7 +16,6 @@ from typing import Any
 
 from distilbert import errors
 from distilbert.errors import BackendError, DistilBertError
-from distilbert.threads import set_threads_from_environment
 
 log = logging.getLogger(__name__)
 
@@ -122,15 +121,6 @@ def _watch(address: str, ended: threading.Event) -> None:
             misses += 1
     if misses:
         log.error("Ray at %s answers no more; unless it comes back, this ends, and can be started again", address)
-
-
-def local_threads() -> int:
-    """How many CPU threads a framework has in this process."""
-    set_threads_from_environment()
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    if wanted.isdecimal():
-        return max(1, int(wanted))
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rooms(ray: Any) -> list[int]:

@@ -47,6 +47,15 @@ def set_threads_from_environment() -> None:
     set_threads(int(value))
 
 
+def local_threads() -> int:
+    """How many CPU threads a framework has in this process."""
+    set_threads_from_environment()
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal():
+        return max(1, int(wanted))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def limit_spinning() -> None:
     """Let PyTorch's threads wait for one another only briefly before they sleep; heeded if PyTorch is not yet imported.
 

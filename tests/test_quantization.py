@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,14 @@ from distilbert import DistilBertTokenizer
 from distilbert.demo import MODEL
 from distilbert.errors import BackendError, FileError, InputError, QualityError
 from distilbert.export.running import open_export
+from distilbert.pruning.data import read_data
+from distilbert.pruning.pruning import metrics
+from distilbert.pruning.recipe import ScoreRecipe
 from distilbert.quantization import quantizing
 from distilbert.quantization.recipe import QuantizeRecipe
 from distilbert.quantization.schemes import Scheme, parse
+from distilbert.trained.data import main_metric, points
+from distilbert.trained.source import read_source
 
 from .pipeline_samples import write_checkpoint
 from .serve_samples import write
@@ -106,7 +112,12 @@ def test_sentence_vectors(tmp_path, data_folder):
         max_drop=20,
     )
     assert (found.metric, found.texts) == ("spearmanr", 200)
-    assert all(-100 <= row.quality <= 100 for row in found.rows)
+    lines = [line.split("\t") for line in (data_folder / "glue_stsb" / "dev.tsv").read_text().splitlines()]
+    rows = [dict(zip(lines[0], line, strict=True)) for line in lines[1:101]]
+    pipe = distilbert.pipeline("sentence-embedding", source, backend="pt")
+    cosines = [pipe.similarity([row["sentence1"]], [row["sentence2"]])[0][0] for row in rows]
+    expected = pytest.importorskip("scipy.stats").spearmanr(cosines, [float(row["score"]) for row in rows]).statistic
+    assert found.rows[0].quality == pytest.approx(100 * expected, abs=0.1)
 
 
 @pytest.mark.parametrize("task", ["masked-lm", "question-answering", "multiple-choice", "token-classification"])
@@ -114,7 +125,10 @@ def test_every_task(task, tmp_path, data_folder):
     source = write(tmp_path / "source", task, **({"num_labels": 2} if task == "token-classification" else {}))
     files = {
         "masked-lm": ("in.jsonl", [{"text": "a film that is neither long nor short"}] * 4),
-        "multiple-choice": ("in.jsonl", [{"prompt": "a", "choices": ["film", "mess of a"], "label": 1}] * 4),
+        "multiple-choice": (
+            "in.jsonl",
+            [{"prompt": "a", "choices": ["film", f"mess of {n}"], "label": n % 2} for n in range(9)],
+        ),
         "question-answering": (
             "in.json",
             {"data": [{"paragraphs": [{"context": "a good film", "qas": [{"id": "1", "question": "what ?",
@@ -127,7 +141,15 @@ def test_every_task(task, tmp_path, data_folder):
     (tmp_path / name).write_text(lines)
     found = distilbert.quantize(source, tmp_path / "out", tmp_path / name, schemes=["onnx:float16"], max_drop=100)
     assert found.chosen == Scheme("onnx", "float16")
-    assert 0 <= found.rows[0].quality <= 100
+    assert found.rows[0].quality == pytest.approx(as_finetune_measures(source, tmp_path / name))
+
+
+def as_finetune_measures(source: Path, file: Path) -> float:
+    """The main metric in percent, by the evaluation of training."""
+    trained = read_source(source, None)
+    data = read_data(ScoreRecipe.from_dict({"model": str(source), "train": [str(file)]}), trained)
+    data = replace(data, validation=data.train)
+    return points(data.task, main_metric(data.task), metrics(trained, data, "pt"))
 
 
 def test_schemes_and_their_names():

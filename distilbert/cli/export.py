@@ -11,6 +11,8 @@ import typer
 from distilbert.cli.console import fact_table, show, show_json, size, working
 from distilbert.cli.frameworks import load_quietly
 from distilbert.cli.options import Json, Revision, Source, Task, Variant
+from distilbert.errors import InputError
+from distilbert.inference.quality import MAX_DROP
 
 if TYPE_CHECKING:
     from distilbert.export.exporting import Export
@@ -34,7 +36,7 @@ def export(
     ] = "float32",
     max_drop: Annotated[
         float, typer.Option(metavar="POINTS", min=0, help="Of int8: how much correlation with the source may be lost.")
-    ] = 1.0,
+    ] = MAX_DROP,
     task: Task = None,
     variant: Variant = None,
     revision: Revision = None,
@@ -47,10 +49,15 @@ def export(
     run it. It appears whole, or not at all.
     """
     from distilbert.export.exporting import check_options, export_checkpoint, require
-    from distilbert.export.formats import find
+    from distilbert.export.formats import STATIC_INT8, find
     from distilbert.files import check_new_folder
 
     row = find(format)
+    if dtype == STATIC_INT8 and dtype in row.dtypes:
+        raise InputError(
+            f"dtype: {dtype} needs texts to measure ranges on: "
+            f"distilbert quantize MODEL DST --scheme {format}:{dtype} --eval FILE --calibrate FILE"
+        )
     check_options(row, dtype, ())
     check_new_folder(target)
     require(row)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distilbert.cli.console import grid, show, show_json, size, working
+from distilbert.cli.console import grid, say, show, show_json, size, working
 from distilbert.cli.options import Json
 from distilbert.cli.recipe_options import with_options_of
 from distilbert.quantization.recipe import QuantizeRecipe
 
 if TYPE_CHECKING:
-    from distilbert.quantization.quantizing import Quantized, Row
+    from distilbert.quantization.result import Quantized, Row
 
 
 @with_options_of(QuantizeRecipe, leave_out=["model_name_or_path", "output_dir"])
@@ -34,8 +34,8 @@ def quantize(
     """
     from distilbert.cli.frameworks import load_quietly
     from distilbert.export.formats import FORMATS
-    from distilbert.quantization.quantizing import as_json as to_json
     from distilbert.quantization.quantizing import run
+    from distilbert.quantization.result import as_json as to_json
     from distilbert.quantization.schemes import parse
 
     recipe = QuantizeRecipe.from_dict({"model": model, "output": target, **given})
@@ -43,6 +43,9 @@ def quantize(
     load_quietly(dict.fromkeys(FORMATS[scheme.format].writer for scheme in schemes), "quantize")
     with working() as tell:
         done = run(recipe, tell)
+    for row in done.rows:
+        if row.problem:
+            say("note", f"{row.scheme}: {row.problem}")
     if as_json:
         show_json(to_json(done))
     else:

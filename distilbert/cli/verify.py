@@ -54,15 +54,16 @@ def verify(
     """
     from distilbert import hub
     from distilbert.convert import open_checkpoint
-    from distilbert.export.running import is_export
+    from distilbert.export.running import export_folder
     from distilbert.parity.certify import verify as run
 
     _check_targets(plot, certificate)
     names = backends.split(",") if backends else None
     with working() as progress:
         for checkpoint in filter(None, (source, against)):  # what cannot be read is said before frameworks are imported
-            if checkpoint == source or not is_export(Path(checkpoint)):
-                open_checkpoint(hub.resolve(checkpoint))
+            found = hub.resolve(checkpoint)
+            if checkpoint == source or not export_folder(found):
+                open_checkpoint(found)
         load_quietly(names or installed(), "verify")
         report = run(source, against, names, str(dtype), task=task, gradients=gradients, progress=progress)
     if as_json:

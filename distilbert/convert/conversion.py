@@ -78,8 +78,8 @@ def convert(
     check_new_folder(target)
     checkpoint = open_checkpoint(hub.resolve(source, variant=variant, revision=revision), variant)
     checkpoint = checkpoint.with_settled_projector()
-    found = _fit(checkpoint, spec.find_task(task).name if task else None)
-    _check_difference(checkpoint, found.task, row, named=task is not None)
+    found = exact_fit(checkpoint, spec.find_task(task).name if task else None)
+    check_difference(checkpoint, found.task, row, named=task is not None)
     check_tokenizer(checkpoint)
     with staged_folder(target) as staging:
         counted = {name: _counted(tensor, progress) for name, tensor in found.tensors.items()}
@@ -93,7 +93,7 @@ def convert(
     return Conversion(checkpoint, found.task, names, len(found.tensors), nbytes, tuple(not_finite))
 
 
-def _fit(checkpoint: Checkpoint, task: str | None) -> Fit:
+def exact_fit(checkpoint: Checkpoint, task: str | None) -> Fit:
     """What will be written; WeightsError if something is wrong, or would be lost without being asked for."""
     if task in (None, *POOLED_TASKS, checkpoint.task):
         checkpoint.check_head("task 'encoder' converts the rest")
@@ -108,7 +108,7 @@ def _fit(checkpoint: Checkpoint, task: str | None) -> Fit:
     return found
 
 
-def _check_difference(checkpoint: Checkpoint, task: str, row: Format, *, named: bool) -> None:
+def check_difference(checkpoint: Checkpoint, task: str, row: Format | None = None, *, named: bool) -> None:
     """Raise WeightsError, or warn where the task was named, if a head computes otherwise in the other library."""
     difference = checkpoint.difference if task == checkpoint.task else None
     if row == KERAS_HUB and task == "masked-lm":

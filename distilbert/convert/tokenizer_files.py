@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def check_tokenizer(checkpoint: Checkpoint) -> None:
     """Raise TokenizerError if there is a tokenizer that is damaged, or has words the model has no vector for."""
-    tokenizer = _find(checkpoint)
+    tokenizer = find_tokenizer(checkpoint)
     if tokenizer is not None:
         tokenizer.check_fits(checkpoint.config.vocab_size)
 
@@ -35,7 +35,7 @@ def copy_tokenizer(checkpoint: Checkpoint, target: Path, row: Format) -> None:
     if KERAS_HUB not in (checkpoint.format, row):
         copy_files(checkpoint.weights.parent, target, TOKENIZER_FILES)
         return
-    tokenizer = _find(checkpoint)
+    tokenizer = find_tokenizer(checkpoint)
     if tokenizer is not None and row == KERAS_HUB:
         write_tokenizer(tokenizer, target, checkpoint.config)
     elif tokenizer is not None:
@@ -52,7 +52,8 @@ def copy_sentence_files(source: Path, target: Path) -> None:
     copy_files(source, target, sentence_files(files_below(source)))
 
 
-def _find(checkpoint: Checkpoint) -> DistilBertTokenizer | None:
+def find_tokenizer(checkpoint: Checkpoint) -> DistilBertTokenizer | None:
+    """The tokenizer of a checkpoint, in whichever form it has it; None if there is none."""
     folder = checkpoint.weights.parent
     if checkpoint.format == KERAS_HUB:
         return read_tokenizer(folder, checkpoint.config)

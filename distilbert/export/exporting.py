@@ -8,24 +8,26 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from distilbert import __version__, hub, spec
 from distilbert import backend as backends
-from distilbert.checkpoint_files import files_below
 from distilbert.config import DistilBertConfig
 from distilbert.convert import Checkpoint, open_checkpoint
+from distilbert.convert.conversion import check_difference, exact_fit
 from distilbert.convert.finite import warn_if_not_finite
 from distilbert.convert.tensor import Array
 from distilbert.convert.tokenizer_files import check_tokenizer, copy_sentence_files, copy_tokenizer
 from distilbert.convert.writing import find_format
-from distilbert.errors import InputError
+from distilbert.errors import InputError, ParityError
 from distilbert.export.formats import QUANTIZED, STATIC_INT8, Format, find
-from distilbert.export.running import RECORD, ExportedModel
+from distilbert.export.running import RECORD, ExportedModel, files_of, open_session
 from distilbert.files import check_new_folder, staged_folder, write_json
 from distilbert.inference.quality import MAX_DROP, check_quality
+from distilbert.inference.streaming import check_item
 from distilbert.parity import exports
 from distilbert.parity.measuring import Measurement
 
@@ -120,36 +122,58 @@ def require(row: Format) -> None:
 
 def _read(found: Path, task: str | None, variant: str | None) -> _Source:
     checkpoint = open_checkpoint(found, variant).with_settled_projector()
-    name = spec.find_task(task).name if task else checkpoint.task
-    fit = checkpoint.fit(checkpoint.config, name)
-    if not fit.is_exact:
-        raise fit.error(str(checkpoint.weights))
+    fit = exact_fit(checkpoint, spec.find_task(task).name if task else None)
+    check_difference(checkpoint, fit.task, named=task is not None)
     check_tokenizer(checkpoint)
     tensors = {key: tensor.load().astype(np.float32) for key, tensor in fit.tensors.items()}
     warn_if_not_finite(tensors, str(checkpoint.weights))
-    return _Source(checkpoint, name, checkpoint.config.replace(dtype="float32"), tensors)
+    return _Source(checkpoint, fit.task, checkpoint.config.replace(dtype="float32"), tensors)
 
 
 def _write(
     source: _Source, row: Format, dtype: str, staging: Path, calibration: Sequence[Any], max_drop: float
 ) -> Export:
-    class_name = spec.TASKS[source.task].class_name
+    model = _model(source, row)
+    module, path = row.module(), staging / row.file
+    takes: Any = SimpleNamespace(config=source.config, task=source.task)
+    for number, sequence in enumerate(calibration):
+        check_item(sequence, number, takes)
+    module.write(model, path, dtype, **({"calibration": calibration} if dtype == STATIC_INT8 else {}))
+    session = open_session(row, path, source.task)
+    measured: tuple[Measurement, ...] = ()
+    drop = None
+    if dtype in QUANTIZED:
+        exported = ExportedModel(session, source.config, source.task, row.name, dtype)
+        drop = check_quality(_model(source, row).for_inference(), exported, max_drop=max_drop)
+    else:
+        measured = tuple(exports.check(session, row.name, source.task, source.config, source.tensors, dtype))
+    record = _record(source, row, dtype, measured, drop)
+    module.annotate(path, json.dumps(record))
+    if not exports.same_answers(session, open_session(row, path, source.task), source.config, source.task):
+        raise ParityError(f"{row.name} answers otherwise once the record is in its metadata")
+    nbytes = sum(found.stat().st_size for found in files_of(staging))
+    source.config.replace(architectures=(spec.TASKS[source.task].class_name,)).save_pretrained(staging)
+    copy_tokenizer(source.checkpoint, staging, find_format("safetensors"))
+    if source.task == "encoder":
+        copy_sentence_files(source.checkpoint.weights.parent, staging)
+    write_json(staging / RECORD, record)
+    names = tuple(found.relative_to(staging).as_posix() for found in files_of(staging))
+    return Export(row, source.task, dtype, names, nbytes, measured, drop)
+
+
+def _model(source: _Source, row: Format) -> Any:
+    """The model in the framework that writes the format."""
     framework = backends.load(row.writer, f"export to {row.name}")
-    model = getattr(framework, class_name).empty(source.config, "float32")
+    model = getattr(framework, spec.TASKS[source.task].class_name).empty(source.config, "float32")
     # Copies: a model may keep the arrays it is given, and what is done to it must not reach what it is compared with.
     model.load_tensors({name: values.copy() for name, values in source.tensors.items()})
-    module, path = row.module(), staging / row.file
-    module.write(model, path, dtype, **({"calibration": calibration} if dtype == STATIC_INT8 else {}))
-    session = module.Session(path, source.task)
-    if dtype in QUANTIZED:
-        model.load_tensors(source.tensors)  # a writer may have changed them
-        exported = ExportedModel(session, source.config, source.task, row.name, dtype)
-        measured, drop = [], check_quality(model.for_inference(), exported, max_drop=max_drop)
-    else:
-        measured = exports.check(session, row.name, source.task, source.config, source.tensors, dtype)
-        drop = None
-    del session
-    record = {
+    return model
+
+
+def _record(
+    source: _Source, row: Format, dtype: str, measured: Sequence[Measurement], drop: float | None
+) -> dict[str, Any]:
+    return {
         "kind": "distilbert export",
         "format": row.name,
         "file": row.file,
@@ -159,13 +183,3 @@ def _write(
         "drop": drop,
         "versions": {"distilbert": __version__, **backends.BACKENDS[row.writer].versions, **row.runtime.versions},
     }
-    module.annotate(path, json.dumps(record))
-    nbytes = sum(found.stat().st_size for found in staging.rglob("*") if found.is_file())
-    config = source.config.replace(architectures=(class_name,))
-    config.save_pretrained(staging)
-    copy_tokenizer(source.checkpoint, staging, find_format("safetensors"))
-    if source.task == "encoder":
-        copy_sentence_files(source.checkpoint.weights.parent, staging)
-    write_json(staging / RECORD, record)
-    names = tuple(files_below(staging))
-    return Export(row, source.task, dtype, names, nbytes, tuple(measured), drop)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilbert.export.formats import INT8
-from distilbert.export.signature import INPUTS, Array, threads
+from distilbert.export.signature import INPUTS, Array
+from distilbert.threads import local_threads
 
 SIGNATURE = "serving_default"
 
@@ -36,19 +36,10 @@ def write(model: Any, path: Path, dtype: str) -> None:
 
 
 def annotate(path: Path, record: str) -> None:
-    """Write text into the file's metadata."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
+    """Nothing: written anew from Python the file would lose the alignment of its weights, which some CPUs need.
 
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
-    buffer, metadata = schema.BufferT(), schema.MetadataT()
-    buffer.data = list(record.encode())
-    metadata.name, metadata.buffer = "distilbert", len(model.buffers)
-    model.buffers.append(buffer)
-    model.metadata = [*(model.metadata or ()), metadata]
-    builder = flatbuffers.Builder()
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path.write_bytes(builder.Output())
+    The same stands in `export.json` beside it.
+    """
 
 
 class Session:
@@ -57,7 +48,7 @@ class Session:
     def __init__(self, path: Path, task: str) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        self.runner = Interpreter(str(path), num_threads=threads()).get_signature_runner(SIGNATURE)
+        self.runner = Interpreter(str(path), num_threads=local_threads()).get_signature_runner(SIGNATURE)
 
     def run(self, inputs: Mapping[str, NDArray[np.int64]]) -> dict[str, Array]:
         found: dict[str, Array] = self.runner(**{name: inputs[name].astype(np.int32) for name in INPUTS})
@@ -89,7 +80,6 @@ def _silence() -> Iterator[None]:
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         yield
     finally:

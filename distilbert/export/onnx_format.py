@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from distilbert.export import onnx_int8
 from distilbert.export.formats import INT8, QUANTIZED
-from distilbert.export.signature import INPUTS, Array, axes, output_names, threads
+from distilbert.export.signature import INPUTS, Array, axes, output_names
+from distilbert.threads import local_threads
 
 OPSET = 18
 
@@ -52,7 +53,7 @@ class Session:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads()
+        options.intra_op_num_threads = local_threads()
         self.names = output_names(task)
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

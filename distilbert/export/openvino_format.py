@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distilbert.export.signature import INPUTS, Array, output_names, threads
+from distilbert.export.signature import INPUTS, Array, output_names
+from distilbert.threads import local_threads
 
 
 def write(model: Any, path: Path, dtype: str) -> None:
@@ -44,7 +45,7 @@ class Session:
     def __init__(self, path: Path, task: str) -> None:
         import openvino
 
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads()}
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": local_threads()}
         self.names = output_names(task)
         self.compiled = openvino.compile_model(path, "CPU", settings)
 

@@ -9,26 +9,29 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distilbert import backend as backends
 from distilbert import spec
 from distilbert.config import DTYPES, DistilBertConfig
 from distilbert.errors import FileError, InputError, describe
-from distilbert.export.formats import FORMATS, QUANTIZED, find
-from distilbert.export.signature import Session
+from distilbert.export.formats import FORMATS, QUANTIZED, Format, find
+from distilbert.export.signature import Array, Session
 from distilbert.files import read_json
 from distilbert.inference import fast_model
-from distilbert.inference.packing import Batch, Pack, next_power, row_length
-
-Array = NDArray[Any]
+from distilbert.inference.packing import Batch, Pack, powers_of_two, row_length
 
 RECORD = "export.json"
 
 
-def is_export(folder: Path) -> bool:
-    """Whether a folder was written by `export`."""
-    return (folder / RECORD).is_file()
+def export_folder(path: Path) -> Path | None:
+    """The folder that `export_checkpoint` wrote, given it or the file in it; None for anything else."""
+    folder = path if path.is_dir() else path.parent
+    return folder if path.exists() and (folder / RECORD).is_file() else None
+
+
+def files_of(folder: Path) -> list[Path]:
+    """All files of an export, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def format_of(folder: Path, wanted: str | None = None) -> str:
@@ -60,8 +63,23 @@ def open_export(folder: Path, wanted: str | None = None) -> ExportedModel:
     if not (folder / row.file).exists():
         raise FileError(f"{folder / row.file}: is missing; export the model again")
     backends.require(row.runner, f"running {row.name}")
-    session = row.module().Session(folder / row.file, record["task"])
-    return ExportedModel(session, DistilBertConfig.from_pretrained(folder), record["task"], row.name, record["dtype"])
+    return ExportedModel(
+        open_session(row, folder / row.file, record["task"]),
+        DistilBertConfig.from_pretrained(folder),
+        record["task"],
+        row.name,
+        record["dtype"],
+    )
+
+
+def open_session(row: Format, path: Path, task: str) -> Session:
+    """A file opened by its runtime; FileError where that cannot read it."""
+    try:
+        session: Session = row.module().Session(path, task)
+    except Exception as error:  # each runtime has classes of its own for broken files, and for other versions'
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        raise FileError(f"{path}: {row.runtime.title} cannot open it ({reason}); export the model again") from error
+    return session
 
 
 def _record(folder: Path) -> dict[str, str]:
@@ -80,7 +98,7 @@ def _record(folder: Path) -> dict[str, str]:
 class ExportedModel(fast_model.FastModel):
     """A file that is open to be run.
 
-    It takes ids and a mask; texts are padded to the longest of those that are computed together.
+    It takes ids and a mask. In `run` each text has a row to itself, of 16, 32, 64, ... tokens.
     """
 
     tokens_per_pack = 2048
@@ -125,9 +143,10 @@ class ExportedModel(fast_model.FastModel):
             longest = min(row_length(length), self.config.max_position_embeddings)
             rows.setdefault(longest, []).append(number)
         for length, numbers in sorted(rows.items()):
-            most = next_power(max(self.tokens_per_pack // length, 1))
-            for start in range(0, len(numbers), most):
-                yield Pack(tuple((number,) for number in numbers[start : start + most]), length)
+            start = 0
+            for count in powers_of_two(len(numbers), max(self.tokens_per_pack // length, 1)):
+                yield Pack(tuple((number,) for number in numbers[start : start + count]), length)
+                start += count
 
     def _answer(self, ids: Array, mask: Array) -> tuple[Array, ...]:
         inputs = {"input_ids": ids.astype(np.int64), "attention_mask": mask.astype(np.int64)}

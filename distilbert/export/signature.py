@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilbert.outputs import ANSWERS
-from distilbert.threads import set_threads_from_environment
 
 Array = NDArray[Any]
 
@@ -35,9 +33,3 @@ def axes(task: str) -> tuple[str, ...]:
     """What the axes of the inputs are called."""
     names = ("batch", "choices", "tokens") if task == "multiple-choice" else ("batch", "tokens")
     return tuple(AXES[name] for name in names)
-
-
-def threads() -> int:
-    """How many CPU threads a file runs with: as a framework would."""
-    set_threads_from_environment()
-    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import distilbert
-from distilbert.backend import BACKENDS
 from distilbert.files import write_json
+from distilbert.loading import runtime
 from distilbert.parity import tolerances
 from distilbert.parity.measuring import is_gradient
-from distilbert.parity.report import Report
+from distilbert.parity.report import OTHER, Report
 
 KIND = "distilbert parity certificate"
 VERSION = 1
@@ -34,7 +34,7 @@ def certificate(report: Report) -> dict[str, Any]:
         "version": VERSION,
         "verdict": "equal" if report.ok else "different",
         "problems": report.problems(),
-        "environment": environment(report.backends),
+        "environment": environment(tuple(name for name in report.columns if name != OTHER)),
         "config": dict(sorted(report.source.config.to_dict().items())),
         "bounds": [
             {"name": row.name, "quantity": row.quantity, "bound": row.bound, "measure": row.measure.value}
@@ -51,7 +51,7 @@ def write_certificate(report: Report, path: Path) -> None:
 
 def environment(backends: tuple[str, ...]) -> dict[str, Any]:
     """Versions of what computed, and the machine."""
-    frameworks = {name: version for backend in backends for name, version in BACKENDS[backend].versions.items()}
+    frameworks = {name: version for backend in backends for name, version in runtime(backend).versions.items()}
     return {
         "distilbert": distilbert.__version__,
         "numpy": importlib.metadata.version("numpy"),

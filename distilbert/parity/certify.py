@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from distilbert import hub
 from distilbert.backend import BACKENDS, installed, require
 from distilbert.convert.finite import all_finite
 from distilbert.convert.tensor import FLOAT_DTYPES, Array
 from distilbert.errors import BackendError, InputError
-from distilbert.export.running import is_export, open_export
+from distilbert.export.running import export_folder, open_export
 from distilbert.parity import tolerances
 from distilbert.parity.comparing import Comparison
-from distilbert.parity.exports import compare_export
+from distilbert.parity.exports import compare_export, subject_of
 from distilbert.parity.inputs import sample_calls
 from distilbert.parity.measuring import Measurement, worst
 from distilbert.parity.reading import Checkpoint, read_checkpoint
@@ -64,7 +64,8 @@ def verify(
     tolerances.for_outputs(dtype)
     progress("reading the weights")
     checkpoint = read_checkpoint(source, task)
-    exported = None if against is None or not is_export(Path(against)) else open_export(Path(against))
+    folder = None if against is None else export_folder(hub.resolve(against))
+    exported = open_export(folder) if folder else None
     other = None if against is None or exported else _read_other(against, task, checkpoint)
     subject, tensors = checkpoint.subject, checkpoint.tensors
     not_finite = tuple(name for name, values in tensors.items() if not all_finite(values))
@@ -79,7 +80,7 @@ def verify(
         same, found = _run(name, comparison)
         weights.append(same)
         errors += found
-    if other:
+    if other and not exported:
         progress(f"comparing with {other.subject.name}")
         weights.append(compare_weights(OTHER, other.tensors, tensors))
         if not weights[-1].misshapen:
@@ -87,9 +88,10 @@ def verify(
                 subject.task, other.subject.config, other.tensors, tolerances.REFERENCE_DTYPES[dtype]
             )
             errors += comparison.errors(OTHER, oracle)
-    if exported and not not_finite:
+    if exported and folder and not not_finite:
         progress(f"running {title(exported.backend)}")
-        errors += compare_export(exported, subject, tensors)
+        errors += compare_export(exported, subject, tensors, seed)
+        other = Checkpoint(subject_of(exported, folder, subject), {})
     return Report(
         source=subject,
         other=other.subject if other else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from distilbert import spec
 from distilbert.config import DistilBertConfig
 from distilbert.errors import InputError, ParityError, describe
 from distilbert.export.formats import QUANTIZED
-from distilbert.export.running import ExportedModel
+from distilbert.export.running import ExportedModel, files_of
 from distilbert.export.signature import INPUTS, Array, Session, output_names
+from distilbert.files import file_digest
 from distilbert.parity.comparing import Comparison
 from distilbert.parity.inputs import SampleCall, sample_calls
 from distilbert.parity.measuring import Measurement, layers_of_output, worst
 from distilbert.parity.report import Subject
+
+_SIZES = ("vocab_size", "max_position_embeddings", "num_labels")  # that inputs and outputs depend on
 
 
 @dataclass(frozen=True)
@@ -62,30 +66,56 @@ def check(
 
 
 def measure(
-    session: Session, name: str, task: str, config: DistilBertConfig, tensors: Mapping[str, Array], dtype: str
+    session: Session,
+    name: str,
+    task: str,
+    config: DistilBertConfig,
+    tensors: Mapping[str, Array],
+    dtype: str,
+    seed: int = 0,
 ) -> list[Measurement]:
-    """The same, whatever it is."""
-    calls = [_plain(call) for call in sample_calls(config, task)]
+    """The same, whatever it is; `seed` is of the inputs, the longest of which is as long as the model takes."""
+    longest = config.max_position_embeddings
+    calls = [_plain(call) for call in sample_calls(config, task, seed, longest)]
     outputs = [output.replace("_", " ") for output in output_names(task)]
     comparison = Comparison(task, config, tensors, dtype, calls, only=outputs)
     return list(worst(comparison.errors(name, SessionRunner(session))))
 
 
-def compare_export(exported: ExportedModel, subject: Subject, tensors: Mapping[str, Array]) -> list[Measurement]:
+def same_answers(one: Session, other: Session, config: DistilBertConfig, task: str) -> bool:
+    """Whether two sessions answer a batch with the same bits."""
+    call = _plain(sample_calls(config, task)[0])
+    (found,), (expected,) = (SessionRunner(session).outputs(call.arguments) for session in (one, other))
+    return all(np.array_equal(found[name], values) for name, values in expected.items())
+
+
+def compare_export(
+    exported: ExportedModel, subject: Subject, tensors: Mapping[str, Array], seed: int
+) -> list[Measurement]:
     """The worst error of each output of a file, against the reference with the weights of a checkpoint.
 
     Raises:
-        InputError: the file is of another task, or in 8 bits, for which there is no bound.
+        InputError: the file is of another task or size, or in 8 bits, for which there is no bound.
     """
     if exported.task != subject.task:
         found = spec.TASKS[exported.task].class_name
         raise InputError(f"{exported.backend}: expected {subject.class_name} like {subject.name}, found {found}")
+    sizes = {name: (getattr(subject.config, name), getattr(exported.config, name)) for name in _SIZES}
+    other = [f"{name}: expected {own}, found {found}" for name, (own, found) in sizes.items() if own != found]
+    if other:
+        raise InputError(describe(f"{exported.backend}: is no export of {subject.name}", other))
     if exported.dtype in QUANTIZED:
         raise InputError(
             f"{exported.backend}: is in {exported.dtype}, whose answers are near the checkpoint's and not the same; "
             "distilbert quantize measures on your data what that costs"
         )
-    return measure(exported.session, exported.backend, subject.task, subject.config, tensors, exported.dtype)
+    return measure(exported.session, exported.backend, subject.task, subject.config, tensors, exported.dtype, seed)
+
+
+def subject_of(exported: ExportedModel, folder: Path, source: Subject) -> Subject:
+    """What a report says of an export."""
+    files = {path.relative_to(folder).as_posix(): file_digest(path) for path in files_of(folder)}
+    return Subject(str(folder), exported.task, exported.backend, exported.config, source.parameters, files)
 
 
 def as_json(found: Measurement) -> dict[str, Any]:
@@ -94,7 +124,8 @@ def as_json(found: Measurement) -> dict[str, Any]:
 
 
 def _plain(call: SampleCall) -> SampleCall:
-    """The same with ids and a mask alone, which are what a file takes."""
+    """The same with ids and a mask alone, which are what a file takes: it counts positions itself."""
     ids = call.arguments["input_ids"]
     mask = call.arguments.get("attention_mask", np.ones_like(ids))
-    return SampleCall(call.name, {"input_ids": ids, "attention_mask": mask}, call.finite_only)
+    name = "the longest text" if "positions" in call.name else call.name
+    return SampleCall(name, {"input_ids": ids, "attention_mask": mask}, call.finite_only)

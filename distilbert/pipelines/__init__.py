@@ -15,7 +15,7 @@ from distilbert import hub, loading, spec
 from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.demo import MODEL
 from distilbert.errors import InputError, describe
-from distilbert.export.running import is_export, open_export
+from distilbert.export.running import export_folder, open_export
 from distilbert.pipelines.pipeline import Pipeline
 from distilbert.pipelines.registry import find, for_checkpoint
 from distilbert.tokenizer import DistilBertTokenizer
@@ -73,7 +73,7 @@ def _load(
     found: Path, folder: Path, kind: type[Pipeline] | None, backend: str | None, options: dict[str, Any]
 ) -> tuple[type[Pipeline], Any]:
     """The pipeline for a checkpoint or exported file, and its model; what can be refused early is refused."""
-    if is_export(folder):
+    if export_folder(found):
         exported = open_export(folder, backend)
         kind = kind or for_checkpoint(exported.task, folder)
         _check_early(kind, options)

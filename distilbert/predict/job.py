@@ -16,7 +16,7 @@ from distilbert import __version__, hub, loading
 from distilbert.checkpoint_files import SMALL_FILES, files_in, sentence_files
 from distilbert.convert import open_checkpoint
 from distilbert.errors import InputError, describe
-from distilbert.export.running import is_export
+from distilbert.export.running import export_folder, files_of
 from distilbert.files import file_digest
 from distilbert.pipelines import Pipeline, pipeline
 from distilbert.pipelines.registry import find
@@ -222,9 +222,8 @@ def _check_keep(keep: Sequence[str], present: Sequence[str] | None) -> None:
 
 def _digest(model: Path) -> str:
     """Of everything in the checkpoint that results depend on."""
-    if is_export(model):
-        names = sorted(path for path in model.rglob("*") if path.is_file())
-        return hashlib.sha256("".join(map(file_digest, names)).encode()).hexdigest()
+    if folder := export_folder(model):
+        return hashlib.sha256("".join(map(file_digest, files_of(folder))).encode()).hexdigest()
     checkpoint = open_checkpoint(model)
     folder = checkpoint.weights.parent
     present = files_in(folder) + [str(path.relative_to(folder)) for path in sorted(folder.glob("*/*"))]

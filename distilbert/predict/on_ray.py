@@ -21,8 +21,8 @@ from distilbert.predict.run import Distribute, Progress, work_shard
 from distilbert.predict.shards import Shard, ShardReader
 from distilbert.predict.working import Worker
 from distilbert.predict.workplace import Workplace
-from distilbert.ray_connection import connected, error_of, failure, is_debug, local_threads, require_ray, rooms
-from distilbert.threads import VARIABLE
+from distilbert.ray_connection import connected, error_of, failure, is_debug, require_ray, rooms
+from distilbert.threads import VARIABLE, local_threads
 
 _TRIES = 4  # of a shard; Ray itself would let one that kills its actor kill any number of them
 

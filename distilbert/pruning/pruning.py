@@ -172,7 +172,7 @@ def check_drop(recipe: PruneRecipe, data: LabelledData, before: Measured, after:
         return ""
     metric = main_metric(data.task)
     drop = points(data.task, metric, before.metrics) - points(data.task, metric, after.metrics)
-    if recipe.max_drop is not None and drop > recipe.max_drop:
+    if recipe.max_drop is not None and not drop <= recipe.max_drop:  # a NaN cannot pass
         raise QualityError(
             f"{recipe.output_dir}: not written: expected to lose at most {recipe.max_drop:g} points of {metric} with "
             f"{before.heads - after.heads} heads, found {drop:.2f} ({before.metrics[metric]:.4f} to "

@@ -16,6 +16,7 @@ import numpy as np
 
 from distilbert.inference.fast_model import FastModel
 from distilbert.inference.quality import rank_correlation
+from distilbert.pipelines.scores import unit
 from distilbert.pipelines.sentence_embedding import SentenceEmbedding
 from distilbert.quantization.recipe import QuantizeRecipe
 from distilbert.quantization.similarity import Pairs, Similarity
@@ -74,14 +75,15 @@ class SimilarityData(Data):
     folder: Path | None
     tokenizer: DistilBertTokenizer
     calibration: list[Any]
+    max_length: int
     metric: str = "spearmanr"
 
     def __post_init__(self) -> None:
         self.sequences = self.pairs.ids
 
     def quality(self, fast: FastModel) -> float:
-        vectors = np.array(SentenceEmbedding(fast, self.tokenizer, self.folder)(self.pairs.texts))
-        units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        pipe = SentenceEmbedding(fast, self.tokenizer, self.folder, max_length=self.max_length)
+        units = unit(np.array(pipe(self.pairs.texts)))
         return 100 * rank_correlation((units[::2] * units[1::2]).sum(1), self.pairs.labels)
 
 
@@ -109,7 +111,7 @@ def _read_similarity(recipe: QuantizeRecipe, source: Source) -> SimilarityData:
     if recipe.calibration_file:
         calibration = task.read(task.files(recipe.calibration_file), recipe.max_calibration_samples, False).ids
     folder = None if source.checkpoint is None else source.checkpoint.weights.parent
-    return SimilarityData(pairs, folder, source.tokenizer, calibration)
+    return SimilarityData(pairs, folder, source.tokenizer, calibration, task.max_length)
 
 
 def _row(task: FileTask, examples: Any, row: int) -> tuple[Any, list[int] | None]:

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,54 +21,15 @@ from distilbert.export.running import ExportedModel, open_export
 from distilbert.files import check_new_folder, staged_folder, write_json
 from distilbert.quantization.data import Data, read_data
 from distilbert.quantization.recipe import QuantizeRecipe
+from distilbert.quantization.result import Quantized, Row, as_json
 from distilbert.quantization.schemes import Scheme, parse
-from distilbert.trained.source import read_source
+from distilbert.trained.source import Source, read_source
 
-RECORD = "quantization.json"
+TABLE = "quantization.json"
 ROUNDS = 5  # in which all schemes take turns, so that what else the machine does hits all alike
 TIMED = 128  # texts of a round, at most
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a scheme costs and gains.
-
-    Attributes:
-        scheme: which one; `FORMAT:float32` is what the others of the format are compared with.
-        nbytes: of the model's file.
-        seconds: of a text, in the lower quartile of the rounds.
-        quality: the metric in percent.
-        drop: how many points that is below float32 in the same format.
-        problem: why it was not even measured, else None.
-    """
-
-    scheme: Scheme
-    nbytes: int = 0
-    seconds: float = float("nan")
-    quality: float = float("nan")
-    drop: float = float("nan")
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """What came of it.
-
-    Attributes:
-        output: the folder with the chosen export.
-        metric: what quality is.
-        texts: how many it was measured on.
-        rows: of every scheme.
-        chosen: the best of those that pass.
-    """
-
-    output: Path
-    metric: str
-    texts: int
-    rows: tuple[Row, ...]
-    chosen: Scheme
 
 
 def quantize(
@@ -112,57 +73,36 @@ def run(recipe: QuantizeRecipe, tell: Tell = lambda step: None) -> Quantized:
     data = read_data(recipe, source)
     every = [Scheme(format, "float32") for format in dict.fromkeys(scheme.format for scheme in wanted)] + wanted
     with tempfile.TemporaryDirectory() as work:
-        rows = _measured(recipe, source.task, data, every, Path(work), tell)
+        rows = _measured(source, data, every, Path(work), tell)
         chosen = _best(recipe, data, rows)
         with staged_folder(target) as staging:
-            shutil.copytree(Path(work) / str(chosen), staging, dirs_exist_ok=True)
+            shutil.copytree(_folder(Path(work), chosen), staging, dirs_exist_ok=True)
             found = Quantized(target, data.metric, len(data.sequences), rows, chosen)
-            write_json(staging / RECORD, as_json(found))
+            write_json(staging / TABLE, as_json(found))
     return found
 
 
-def as_json(found: Quantized) -> dict[str, Any]:
-    """The table, for files and scripts; what was not measured is null."""
-    return {
-        "metric": found.metric,
-        "texts": found.texts,
-        "chosen": str(found.chosen),
-        "rows": [
-            {
-                "scheme": str(row.scheme),
-                "bytes": row.nbytes,
-                **{
-                    name: None if np.isnan(getattr(row, name)) else getattr(row, name)
-                    for name in ("seconds", "quality", "drop")
-                },
-                "problem": row.problem,
-            }
-            for row in found.rows
-        ],
-    }
-
-
-def _measured(
-    recipe: QuantizeRecipe, task: str, data: Data, schemes: Sequence[Scheme], work: Path, tell: Tell
-) -> tuple[Row, ...]:
+def _measured(source: Source, data: Data, schemes: Sequence[Scheme], work: Path, tell: Tell) -> tuple[Row, ...]:
     rows: dict[Scheme, Row] = {}
     models: dict[Scheme, ExportedModel] = {}
     for scheme in schemes:
         tell(f"writing {scheme}")
         try:
             done = export_checkpoint(
-                recipe.model_name_or_path,
-                work / str(scheme),
+                source.path,
+                _folder(work, scheme),
                 scheme.format,
-                task=task,
+                task=source.task,
                 dtype=scheme.dtype,
                 calibration=data.calibration if scheme.dtype == STATIC_INT8 else (),
                 max_drop=float("inf"),  # what counts is the quality on the data
             )
         except (ParityError, QualityError) as error:
+            if scheme.dtype == "float32":  # what the others are compared with
+                raise
             rows[scheme] = Row(scheme, problem=str(error))
             continue
-        models[scheme] = open_export(work / str(scheme))
+        models[scheme] = open_export(_folder(work, scheme))
         tell(f"measuring {scheme}")
         quality = data.quality(models[scheme])
         exact = rows.get(Scheme(scheme.format, "float32"))
@@ -171,6 +111,10 @@ def _measured(
     tell("timing")
     seconds = _timed(models, data)
     return tuple(replace(rows[scheme], seconds=seconds.get(scheme, float("nan"))) for scheme in schemes)
+
+
+def _folder(work: Path, scheme: Scheme) -> Path:
+    return work / f"{scheme.format}-{scheme.dtype}"
 
 
 def _timed(models: dict[Scheme, ExportedModel], data: Data) -> dict[Scheme, float]:

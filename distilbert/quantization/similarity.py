@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distilbert.errors import InputError
 from distilbert.tables.fields import Fields
 from distilbert.training.batch import Batch
 from distilbert.training.data import Problems
@@ -55,6 +56,9 @@ class Similarity(FileTask):
         problems = Problems()
         rows = [row for chunk in self.parsed(files, limit, problems) for _, row in chunk]
         problems.check()
+        if len({label for *_, label in rows}) < 2:
+            title = ", ".join(map(str, files))
+            raise InputError(f"{title}: label: expected pairs of different similarity, found one value in all rows")
         texts = [text for first, second, _ in rows for text in (first, second)]
         return Pairs(texts, self.encode(texts), [label for *_, label in rows])
 

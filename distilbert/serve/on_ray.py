@@ -21,13 +21,13 @@ from fastapi import FastAPI
 
 from distilbert import errors
 from distilbert.errors import BackendError, DistilBertError, InputError
-from distilbert.ray_connection import connected, local_threads, require_ray, rooms
+from distilbert.ray_connection import connected, require_ray, rooms
 from distilbert.serve.app import create_app
 from distilbert.serve.logs import log_to_stderr
 from distilbert.serve.models import load
 from distilbert.serve.server import SWITCH_SECONDS, listen
 from distilbert.serve.settings import Settings
-from distilbert.threads import VARIABLE
+from distilbert.threads import VARIABLE, local_threads
 
 log = logging.getLogger(__name__)
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model whose heads are scored, as NumPy tensors of a checkpoint or of a model in memory, and built from them."""
+"""A trained model as NumPy tensors, of a checkpoint or of a model in memory, and built from them."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from distilbert import backend as backends
@@ -14,7 +15,8 @@ from distilbert.config import DistilBertConfig
 from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.convert.loading import load_for_task
 from distilbert.convert.tensor import Array
-from distilbert.errors import WeightsError
+from distilbert.convert.tokenizer_files import find_tokenizer
+from distilbert.errors import TokenizerError, WeightsError
 from distilbert.tokenizer import DistilBertTokenizer
 
 
@@ -28,6 +30,7 @@ class Source:
         tensors: of its task by canonical name, in the float type of the file.
         tokenizer: of it.
         checkpoint: what it was read from; None for a model in memory.
+        path: where that is on this machine.
         dtype: float type to compute in.
     """
 
@@ -36,6 +39,7 @@ class Source:
     tensors: dict[str, Array]
     tokenizer: DistilBertTokenizer
     checkpoint: Checkpoint | None = None
+    path: Path = Path()
     dtype: str = "float32"
 
     def model(self, backend: str, whole: bool = False) -> Any:
@@ -48,7 +52,7 @@ class Source:
         config, tensors = self.config, self.tensors
         if whole:
             config, tensors = surgery.restore_heads(config, self.task, tensors)
-        model_class = getattr(backends.load(backend, "pruning"), spec.TASKS[self.task].class_name)
+        model_class = getattr(backends.load(backend, "a trained model"), spec.TASKS[self.task].class_name)
         model = model_class.empty(config.replace(dtype=self.dtype), self.dtype)
         model.load_tensors(tensors)
         return model
@@ -76,9 +80,11 @@ def read_source(name: str | os.PathLike[str], task: str | None) -> Source:
         names = ", ".join(tensor.name for tensor in loaded.absent)
         title = spec.TASKS[task].class_name
         raise WeightsError(
-            f"{name}: lacks the head of {title} ({names}), so there is no loss to score attention heads by; "
-            "train it first (distilbert finetune), or name the task that it is for"
+            f"{name}: lacks the head of {title} ({names}); train it first (distilbert finetune), or name the task that "
+            "it is for"
         )
     tensors = {name: tensor.load() for name, tensor in loaded.tensors.items()}
-    tokenizer = DistilBertTokenizer.from_pretrained(found.weights.parent)
-    return Source(loaded.config, task, tensors, tokenizer, found)
+    tokenizer = find_tokenizer(found)
+    if tokenizer is None:
+        raise TokenizerError(f"{name}: has no tokenizer; expected tokenizer.json or vocab.txt beside the weights")
+    return Source(loaded.config, task, tensors, tokenizer, found, path)

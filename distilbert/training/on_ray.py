@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 from distilbert import backend as backends
 from distilbert.errors import BackendError, DistilBertError, TrainingError
-from distilbert.ray_connection import connected, error_of, local_threads, require_ray, rooms
-from distilbert.threads import VARIABLE
+from distilbert.ray_connection import connected, error_of, require_ray, rooms
+from distilbert.threads import VARIABLE, local_threads
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.engine import is_about_lost
 from distilbert.training.ray_worker import WANTED_BY, Channel, Place, Work, work

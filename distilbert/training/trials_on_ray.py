@@ -18,7 +18,8 @@ from typing import Any
 from distilbert import backend as backends
 from distilbert.errors import BackendError, TrainingError
 from distilbert.predict.on_ray import fit
-from distilbert.ray_connection import connected, error_of, failure, is_debug, local_threads, require_ray, rooms
+from distilbert.ray_connection import connected, error_of, failure, is_debug, require_ray, rooms
+from distilbert.threads import local_threads
 from distilbert.training.on_ray import environment_of_all, shared_folder
 from distilbert.training.ray_worker import Place
 from distilbert.training.recipes import FinetuneRecipe
