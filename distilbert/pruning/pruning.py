@@ -85,7 +85,7 @@ def prune(
             not at all.
         data: files with labelled examples, as `distilbert finetune` reads them; by these heads are scored.
         heads: how many to prune, or
-        fraction: the same as a share of all heads.
+        fraction: the same as a share of the heads that are there.
         options: `validation_file` (evaluate on these before and after), `max_drop` (write nothing where more points of
             the task's metric are lost), `rounds`, `backend`, `column` and what else `distilbert prune --help` lists.
 

@@ -29,7 +29,7 @@ class PruneRecipe(ScoreRecipe):
 
     output_dir: str = setting(dataclasses.MISSING, "New or empty folder for the pruned model.", alias="output")
     heads: int | None = setting(None, "How many heads to prune, over all layers.", least=1, panel="Pruning")
-    fraction: float | None = setting(None, "The same as a share of all heads.", above=0, below=1)
+    fraction: float | None = setting(None, "The same as a share of the heads that are there.", above=0, below=1)
     rounds: int = setting(1, "Prune in so many rounds, and score the heads that are left anew in each.", least=1)
     validation_file: tuple[str, ...] = same("validation_file", help="Files to evaluate on, before and after.")
     max_eval_samples: int | None = same("max_eval_samples")
