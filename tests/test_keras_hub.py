@@ -302,9 +302,10 @@ def preset(tmp_path) -> Path:
 
 
 def test_saving_over_a_preset_of_another_task_leaves_nothing_of_it(preset):
+    (preset / "preprocessor.json").write_text("{}")
     write_model(preset, TINY, "encoder", format="keras-hub")
     assert open_checkpoint(preset).task == "encoder"
-    assert not (preset / "task.weights.h5").exists()
+    assert {path.name for path in preset.iterdir()} == {"config.json", "metadata.json", "model.weights.h5"}
 
 
 def test_config_json_decides_which_of_two_checkpoints_in_a_folder_is_read(preset):
