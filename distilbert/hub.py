@@ -129,6 +129,17 @@ def commit_of(folder: Path) -> str | None:
     return folder.name if fetched else None
 
 
+def lacks(name: str, file: str, revision: str | None = None) -> bool:
+    """Whether the hub says that a repository has no such file; False where it cannot be asked."""
+    from huggingface_hub import HfApi, constants
+
+    repository, named = parse_name(name)
+    try:
+        return not (constants.HF_HUB_OFFLINE or HfApi().file_exists(repository, file, revision=named or revision))
+    except failures():
+        return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Request:
     """One checkpoint on the hub: what is wanted of it, and the ways to get it."""

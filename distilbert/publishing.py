@@ -51,7 +51,7 @@ def push_to_hub(
 
     Every file is sent but hidden ones. Other files of the repository stay, except weights of the same format under
     other names, such as the shards of a model that is one file now, added_tokens.json where the new tokenizer has none,
-    and the task that a preset of keras-hub had. A repository with weights that readers prefer to the new ones is refused.
+    and the task that a preset of keras-hub had. A repository with weights that readers prefer is refused.
 
     Args:
         folder: with config.json and weights, or with a tokenizer.
