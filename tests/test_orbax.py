@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -133,7 +134,8 @@ def test_a_folder_that_is_no_checkpoint_stays(tmp_path):
 def test_an_older_checkpoint_outlasts_a_failure(tmp_path, monkeypatch):
     tensors = write_model(tmp_path, TINY, TASK, format="orbax")
 
-    def fail(*arguments: object, **options: object) -> None:
+    def fail(checkpointer: object, place: Path, *arguments: object, **options: object) -> None:
+        shutil.rmtree(place, ignore_errors=True)  # as Orbax does with force=True before it writes
         raise OSError("the disk is full")
 
     monkeypatch.setattr(orbax.StandardCheckpointer, "save", fail)
