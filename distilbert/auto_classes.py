@@ -74,10 +74,10 @@ def register_auto_classes() -> Registration:
     names = []
     for name in backend.installed():
         for task, auto_names in _AUTO_CLASSES.items():
-            adapter = _adapter(name, task, transformers.DistilBertConfig)
             for auto_name in (backend.BACKENDS[name].prefix + auto_name for auto_name in auto_names):
                 auto = getattr(transformers, auto_name, None)
                 if hasattr(auto, "_model_mapping"):  # not a stand-in for a framework that transformers does not find
+                    adapter = _adapter(name, task, transformers.DistilBertConfig)
                     undo.append(_register(auto, transformers.DistilBertConfig, adapter))
                     names.append(auto_name)
     if not names:
@@ -97,17 +97,22 @@ def _transformers() -> ModuleType:
     return importlib.import_module("transformers")
 
 
-def _register(auto: Any, config_class: type, adapter: type) -> Callable[[], None]:
+def _register(auto: Any, config_class: type, adapter: Any) -> Callable[[], None]:
     """Register, and return what undoes it. Transformers has no way to do that, so its table is restored."""
     table = auto._model_mapping._extra_content
-    before = table.get(config_class)
+    adapter.before, adapter.is_active = table.get(config_class), True
     auto.register(config_class, adapter, exist_ok=True)
 
     def undo() -> None:
-        if table.get(config_class) is adapter:
-            del table[config_class]
-            if before is not None:
-                table[config_class] = before
+        adapter.is_active = False
+        if table.get(config_class) is not adapter:
+            return
+        del table[config_class]
+        before = adapter.before
+        while not getattr(before, "is_active", True):  # undone while this one was above it
+            before = before.before
+        if before is not None:
+            table[config_class] = before
 
     return undo
 

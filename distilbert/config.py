@@ -230,6 +230,11 @@ class DistilBertConfig:
             origin: names the source in errors.
             changes: fields that replace those of `data`.
         """
+        if "class_name" in data and "model_type" not in data:
+            raise ConfigError(
+                f"{origin}: a configuration of keras-hub ({data['class_name']!r:.80}); name the folder of its preset, "
+                "weights included, or convert that (distilbert.convert_checkpoint)"
+            )
         family = data.get("model_type", MODEL_TYPE)
         if family != MODEL_TYPE:
             raise ConfigError(f"{origin}: model_type: expected {MODEL_TYPE!r}, found {family!r}")
@@ -244,15 +249,19 @@ class DistilBertConfig:
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], **changes: Any) -> DistilBertConfig:
-        """The config of a local folder, a config.json, or a hub repository (`org/name`, `org/name@revision`).
+        """The config of a local folder (a preset of keras-hub too), a config.json, or a hub repository.
 
         `revision`, `subfolder`, `token`, `cache_dir`, `local_files_only` and `force_download` choose the source as in
         `distilbert.hub.resolve`; other keywords replace fields.
         """
         from distilbert import hub
+        from distilbert.convert.checkpoint import open_checkpoint
+        from distilbert.convert.keras_hub import find_preset
 
         options = {name: changes.pop(name) for name in hub.OPTIONS if name in changes}
         folder = hub.resolve(name_or_path, weights=False, **options)
+        if find_preset(folder):
+            return open_checkpoint(folder).config.replace(**changes)
         return cls.from_file(folder if folder.is_file() else folder / CONFIG_NAME, **changes)
 
     @classmethod

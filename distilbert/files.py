@@ -101,10 +101,21 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode("utf-8"))
 
 
+def check_inside(folder: Path, name: str) -> None:
+    """Raise FileError if a file of a folder is a link to elsewhere: what it says is not the folder's to pass on."""
+    root, path = folder.resolve(), (folder / name).resolve()
+    is_cached = path.parent.name == "blobs" and path.parent.with_name("snapshots") in root.parents  # by the hub library
+    if not (path.is_relative_to(root) or is_cached):
+        raise FileError(
+            f"{folder / name}: is a link to {path}, outside its folder; put a copy of the file in its place"
+        )
+
+
 def copy_files(source: Path, target: Path, names: Iterable[str]) -> list[str]:
     """Copy those of the files that there are, into folders of the same names; returns their names."""
     present = [name for name in names if (source / name).exists()]
     for name in present:
+        check_inside(source, name)
         check_regular_file(source / name)
         (target / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(source / name, target / name)

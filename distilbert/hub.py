@@ -33,7 +33,7 @@ from distilbert.checkpoint_files import (
 )
 from distilbert.errors import FileError, HubError
 from distilbert.files import check_regular_file
-from distilbert.hub_errors import explain, failures, is_broken_connection, is_outage
+from distilbert.hub_errors import checked_token, explain, failures, is_broken_connection, is_outage
 
 # Keywords of `resolve` that choose a source; what takes a checkpoint's name passes them on.
 OPTIONS = ("revision", "subfolder", "token", "cache_dir", "local_files_only", "force_download")
@@ -96,12 +96,12 @@ def resolve(
 
     request = _Request(
         repository=repository,
-        revision=_checked_revision(named or revision or constants.DEFAULT_REVISION),
+        revision=checked_revision(named or revision or constants.DEFAULT_REVISION),
         subfolder=subfolder.strip("/"),
         weights_names=names,
         documents=documents,
         cache_dir=constants.HF_HUB_CACHE if cache_dir is None else os.fspath(cache_dir),
-        token=token,
+        token=checked_token(token) if isinstance(token, str) else token,
         force_download=force_download,
     )
     if local_files_only or constants.HF_HUB_OFFLINE:
@@ -120,13 +120,24 @@ def parse_name(text: str, or_else: str = "a local folder or weights file, or ") 
     if not _REPOSITORY.fullmatch(repository):
         forms = f"{or_else}'name', 'org/name' or 'org/name@revision' on the hub"
         raise HubError(f"{text!r}: expected {forms}, with letters, digits, '-', '_' and '.'")
-    return repository, _checked_revision(revision) if separator else None
+    return repository, checked_revision(revision) if separator else None
 
 
 def commit_of(folder: Path) -> str | None:
     """The commit of the repository that `resolve` has fetched into this folder; None for any other folder."""
     fetched = folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", folder.name)
     return folder.name if fetched else None
+
+
+def lacks(name: str, file: str, revision: str | None = None) -> bool:
+    """Whether the hub says that a repository has no such file; False where it cannot be asked."""
+    from huggingface_hub import HfApi, constants
+
+    repository, named = parse_name(name)
+    try:
+        return not (constants.HF_HUB_OFFLINE or HfApi().file_exists(repository, file, revision=named or revision))
+    except failures():
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +269,8 @@ def _check_subfolder(subfolder: str) -> None:
         raise FileError(f"subfolder {subfolder!r}: expected a relative path with '/' that stays inside the checkpoint")
 
 
-def _checked_revision(revision: str) -> str:
+def checked_revision(revision: str) -> str:
+    """The name of a branch, tag or commit; HubError if it cannot be one."""
     # The hub library makes a file of this name in its cache.
     if not revision or revision.startswith(("/", "-")) or re.search(r"\.\.|[\s\\\x00-\x1f]", revision):
         raise HubError(f"revision {revision!r}: expected a branch, a tag or a commit")

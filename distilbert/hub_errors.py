@@ -9,9 +9,20 @@ is named here, so that this works with each.
 from __future__ import annotations
 
 import errno
+import re
+
+from distilbert.errors import HubError
 
 LOG_IN = "give a token that may read it (token=, HF_TOKEN or `hf auth login`)"
 LOG_IN_TO_WRITE = "give a token that may write to it (token=, HF_TOKEN or `hf auth login`)"
+
+
+def checked_token(token: str) -> str:
+    """The token without space around it. HubError if it can be none: the HTTP library would show it in its error."""
+    token = token.strip()
+    if not re.fullmatch(r"[!-~]*", token):
+        raise HubError("token: expected one word of ASCII characters, found a space, a line end or another character")
+    return token
 
 
 def failures() -> tuple[type[BaseException], ...]:

@@ -137,6 +137,7 @@ class PreTrained(Publishable):
             folder: made if it does not exist.
             format: `safetensors`, `pytorch`, `tensorflow`, `flax`, `orbax` or `keras-hub`; default safetensors.
             max_shard_size: in bytes or as "5GB"; larger models are written in several files with an index.
+                Without effect for keras-hub and Orbax.
             safe_serialization: False means the framework's own format where `format` is not given.
         """
         from distilbert.convert import StoredTensor, write_checkpoint

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,12 +21,15 @@ from distilbert.checkpoint_files import (
     WEIGHTS_FILES,
     best_weights,
     files_in,
+    is_orbax,
     missing_files_in,
     weights_names,
 )
+from distilbert.convert.formats import KERAS_HUB
+from distilbert.convert.keras_hub import PREPROCESSOR_FILE, TASK_FILE, TASK_WEIGHTS
 from distilbert.errors import FileError, HubError
-from distilbert.hub import parse_name
-from distilbert.hub_errors import LOG_IN_TO_WRITE, explain_push, failures
+from distilbert.hub import checked_revision, parse_name
+from distilbert.hub_errors import LOG_IN_TO_WRITE, checked_token, explain_push, failures
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -47,8 +50,8 @@ def push_to_hub(
     """Upload a checkpoint's folder into a repository, in one commit.
 
     Every file is sent but hidden ones. Other files of the repository stay, except weights of the same format under
-    other names, such as the shards of a model that is one file now, and added_tokens.json where the new tokenizer has
-    none.
+    other names, such as the shards of a model that is one file now, added_tokens.json where the new tokenizer has none,
+    and the task that a preset of keras-hub had. A repository with weights that readers prefer is refused.
 
     Args:
         folder: with config.json and weights, or with a tokenizer.
@@ -63,9 +66,10 @@ def push_to_hub(
 
     Raises:
         FileError: the folder is not there, or is no checkpoint.
-        HubError: there is no token, or the hub refuses it or cannot be reached.
+        HubError: there is no token, the hub refuses it or cannot be reached, or the repository has weights that readers
+            would take instead of these.
     """
-    repository, branch = check_push(repo_id, token, revision)
+    repository, branch, token = check_push(repo_id, token, revision)
     folder = Path(folder)
     _check_folder(folder)
     from huggingface_hub import HfApi
@@ -73,11 +77,12 @@ def push_to_hub(
     api, branch = HfApi(token=token), branch or "main"
     try:
         with _bars_in_a_terminal():
-            api.create_repo(repository, private=private, exist_ok=True)
+            repository = api.create_repo(repository, private=private, exist_ok=True).repo_id  # with the user's name
             if private and not api.model_info(repository).private:
                 raise HubError(f"{repository}: exists and is public, but private=True was asked for; nothing was sent")
             if branch != "main" and not branch.startswith("refs/pr/"):
                 api.create_branch(repository, branch=branch, exist_ok=True)
+            _check_precedence(folder, f"{repository}@{branch}", api.list_repo_files(repository, revision=branch))
             return api.upload_folder(
                 folder_path=folder,
                 repo_id=repository,
@@ -92,18 +97,21 @@ def push_to_hub(
         raise HubError(f"{repository}@{branch}: not uploaded: {explain_push(error)}") from None
 
 
-def check_push(repo_id: str, token: str | None = None, revision: str | None = None) -> tuple[str, str | None]:
-    """The repository and the branch that are named; HubError if it is clear now that nothing can be sent there."""
+def check_push(repo_id: str, token: str | None = None, revision: str | None = None) -> tuple[str, str | None, str]:
+    """The repository, the branch, the token; HubError if it is clear now that nothing can be sent there."""
     from huggingface_hub import constants, get_token
 
     repository, named = parse_name(repo_id, or_else="")
+    if revision is not None:
+        checked_revision(revision)
     if named and revision and named != revision:
         raise HubError(f"{repo_id}: contradicts revision={revision!r}; name one branch")
     if constants.HF_HUB_OFFLINE:
         raise HubError(f"{repo_id}: cannot be uploaded to while HF_HUB_OFFLINE=1 is set")
-    if not (token or get_token()):
+    token = checked_token(token or get_token() or "")
+    if not token:
         raise HubError(f"{repo_id}: uploading needs an access token, and there is none; {LOG_IN_TO_WRITE}")
-    return repository, named or revision
+    return repository, named or revision, token
 
 
 class Savable(Protocol):
@@ -154,9 +162,31 @@ def _check_folder(folder: Path) -> None:
     """Whether this is a checkpoint, whole: a mistyped name must not publish something else."""
     if not folder.is_dir():
         raise FileError(f"{folder}: no such folder")
-    names = weights_names() if best_weights(files_in(folder), weights_names()) else ()
+    present = files_in(folder)
+    is_tokenizer = any(name in present for name in TOKENIZER_FILES[:2]) and not best_weights(present, weights_names())
+    names = () if is_tokenizer or _has_foreign_weights(folder) else weights_names()
     if missing := missing_files_in(folder, names):
         raise FileError(f"{folder}: not a checkpoint that can be uploaded, it has no {' and no '.join(missing)}")
+
+
+def _has_foreign_weights(folder: Path) -> bool:
+    """Whether the weights are a preset of keras-hub or a checkpoint of Orbax."""
+    return (folder / KERAS_HUB.file_name).is_file() or any(map(is_orbax, folder.iterdir()))
+
+
+def _check_precedence(folder: Path, place: str, there: Collection[str]) -> None:
+    """Raise HubError if the repository has weights of another format, which would be read instead of the new ones."""
+    names = weights_names()
+    best = best_weights(files_in(folder), names)
+    if best:
+        names = names[: names.index(best.removesuffix(".index.json"))]
+    elif not _has_foreign_weights(folder):
+        return
+    if found := best_weights(there, names):
+        raise HubError(
+            f"{place}: has {found}, which readers take before the weights in this format, so they would get the old "
+            "ones; upload safetensors too, delete it there first, or name another branch; nothing was sent"
+        )
 
 
 def _contradicting(present: list[str]) -> list[str]:
@@ -170,6 +200,8 @@ def _contradicting(present: list[str]) -> list[str]:
             patterns += [single, f"{single}.index.json", shards]
     if any(name in present for name in TOKENIZER_FILES[:2]):
         patterns.append(TOKENIZER_FILES[-1])
+    if KERAS_HUB.file_name in present:
+        patterns += [TASK_FILE, TASK_WEIGHTS, PREPROCESSOR_FILE]
     return patterns
 
 

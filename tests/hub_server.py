@@ -226,7 +226,9 @@ class Uploads:
         if path.endswith(".git/info/lfs/objects/batch"):
             return 200, {"transfer": "basic", "objects": list(map(self.large_file, json.loads(body)["objects"]))}
         name, kind, revision = _split(path.removeprefix("/api/models/"))
-        repository = self.hub.repositories[name]
+        repository = self.hub.repositories.get(name)
+        if repository is None:
+            return 404, {}
         if repository.status:
             return repository.status, {}
         if kind == "branch":
@@ -247,7 +249,7 @@ class Uploads:
         return (400 if wrong else 200), {"errors": wrong, "warnings": []}
 
     def create(self, wanted: dict[str, Any]) -> tuple[int, Any]:
-        name = "/".join(filter(None, (wanted["organization"], wanted["name"])))
+        name = f"{wanted['organization'] or 'user'}/{wanted['name']}"
         exists, private = name in self.hub.repositories, bool(wanted.get("private"))
         if not exists:
             self.hub.repositories[name] = Repository({}, token=self.hub.writer if private else None, private=private)

@@ -171,6 +171,10 @@ def test_token(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.resolve(NAME, force_download=True)
     assert {request.headers["authorization"] for request in server.downloads()} == {"Bearer hf_secret"}
     assert "HF_TOKEN" in failure(HubError, NAME, token=False)
+    assert contents(hub.resolve(NAME, token="hf_secret\n", force_download=True)) == COMPLETE
+    message = failure(HubError, NAME, token="hf_secret\nmore")
+    assert message.startswith("token: expected one word")
+    assert "secret" not in message
 
 
 def test_cache_dir(server: HubServer, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from distilbert.convert.arrays import same_bits
 from distilbert.convert.formats import FORMATS
 from distilbert.convert.tensor import BFLOAT16
 from distilbert.errors import BackendError, FileError, WeightsError
+from distilbert.files import file_digest
+from distilbert.parity import verify
 
 from .samples import TINY, random_tensors, task_config, write_model
 
@@ -118,6 +121,39 @@ def test_saving_again_replaces(tmp_path):
     tensors = write_model(tmp_path, TINY, TASK, random_tensors(TINY, TASK, seed=1), format="orbax")
     assert_same(tmp_path, tensors)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "flax_model.orbax"]
+
+
+def test_a_folder_that_is_no_checkpoint_stays(tmp_path):
+    (tmp_path / "flax_model.orbax").mkdir()
+    (tmp_path / "flax_model.orbax" / "notes.txt").write_text("mine")
+    with pytest.raises(FileError, match="is in the way"):
+        write_model(tmp_path, TINY, TASK, format="orbax")
+    assert (tmp_path / "flax_model.orbax" / "notes.txt").read_text() == "mine"
+
+
+def test_an_older_checkpoint_outlasts_a_failure(tmp_path, monkeypatch):
+    tensors = write_model(tmp_path, TINY, TASK, format="orbax")
+
+    def fail(checkpointer: object, place: Path, *arguments: object, **options: object) -> None:
+        shutil.rmtree(place, ignore_errors=True)  # as Orbax does with force=True before it writes
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(orbax.StandardCheckpointer, "save", fail)
+    with pytest.raises(FileError, match="the disk is full"):
+        write_model(tmp_path, TINY, TASK, random_tensors(TINY, TASK, seed=1), format="orbax")
+    assert_same(tmp_path, tensors)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "flax_model.orbax"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_verifying(flax, written, inside):
+    if inside:
+        (written.parent / "config.json").rename(written / "config.json")
+    report = verify(written if inside else written.parent, against=flax, backends=())
+    assert report.ok
+    config = "flax_model.orbax/config.json" if inside else "config.json"
+    assert report.source.files.keys() >= {config, "flax_model.orbax/_METADATA"}
+    assert report.source.files["flax_model.orbax/_METADATA"] == file_digest(written / "_METADATA")
 
 
 def test_reading_imports_no_framework(flax, tmp_path):

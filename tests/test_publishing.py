@@ -103,6 +103,36 @@ def test_what_would_contradict_the_new_files_goes(server: HubServer, folder: Pat
     assert server.repositories[NAME].files.keys() == contents(folder).keys() | set(kept)
 
 
+def test_a_name_without_organisation_is_the_users(server: HubServer, folder: Path) -> None:
+    push_to_hub(folder, "new", token=server.writer)
+    push_to_hub(folder, "new@v1", token=server.writer)
+    assert server.repositories.keys() == {"user/new"}
+    assert server.repositories["user/new"].files.keys() == contents(folder).keys()
+
+
+@pytest.mark.parametrize("old", ["model.safetensors", "model.safetensors.index.json"])
+@pytest.mark.parametrize("format", ["flax", "keras-hub"])
+def test_weights_that_readers_would_not_take_are_refused(
+    server: HubServer, tmp_path: Path, old: str, format: str
+) -> None:
+    write_model(tmp_path / "new", TINY, "encoder", format=format)
+    server.repositories[NAME] = Repository({old: b"old"})
+    message = refusal(HubError, tmp_path / "new", NAME, token=server.writer)
+    assert message.startswith(f"{NAME}@main: has {old}, which readers take before")
+    assert server.repositories[NAME].files == {old: b"old"}
+    server.repositories[NAME] = Repository({"pytorch_model.bin": b"old", "flax_model.msgpack": b"old"})
+    write_model(tmp_path / "tf", TINY, "encoder", format="tensorflow")
+    assert "has pytorch_model.bin" in refusal(HubError, tmp_path / "tf", NAME, token=server.writer)
+
+
+def test_a_preset_of_another_task_goes(server: HubServer, tmp_path: Path) -> None:
+    write_model(tmp_path / "preset", TINY, "encoder", format="keras-hub")
+    stale = ("task.json", "task.weights.h5", "preprocessor.json")
+    server.repositories[NAME] = Repository(dict.fromkeys((*stale, "tokenizer.json"), b"old"))
+    push_to_hub(tmp_path / "preset", NAME, token=server.writer)
+    assert server.repositories[NAME].files.keys() == contents(tmp_path / "preset").keys() | {"tokenizer.json"}
+
+
 def test_a_private_repository(server: HubServer, folder: Path) -> None:
     push_to_hub(folder, NAME, private=True, token=server.writer)
     assert server.repositories[NAME].private
@@ -153,15 +183,31 @@ def test_offline(server: HubServer, folder: Path, monkeypatch: pytest.MonkeyPatc
     assert "while HF_HUB_OFFLINE=1 is set" in refusal(HubError, folder, NAME, token=server.writer)
 
 
+@pytest.mark.parametrize("token", ["hf_secret\nX-Header: 1", "hf_secret 2", "hf_secret€"])
+def test_a_token_that_is_none_is_not_shown(server: HubServer, folder: Path, token: str) -> None:
+    message = refusal(HubError, folder, NAME, token=token)
+    assert message.startswith("token: expected one word")
+    assert "secret" not in message
+    assert not server.requests
+
+
+def test_space_around_a_token(server: HubServer, folder: Path) -> None:
+    push_to_hub(folder, NAME, token=f" {server.writer}\n")
+    assert server.repositories[NAME].files
+
+
 @pytest.mark.parametrize("name", ["a/b/c", "", "org/na me", "org/name@"])
 def test_malformed_names(server: HubServer, folder: Path, name: str) -> None:
     assert "expected" in refusal(HubError, folder, name, token=server.writer)
+    assert "expected a branch" in refusal(HubError, folder, NAME, revision="../x", token=server.writer)
     assert not server.requests
 
 
 def test_folders_that_are_no_checkpoint(server: HubServer, folder: Path, tmp_path: Path) -> None:
     assert "no such folder" in refusal(FileError, tmp_path / "none", NAME, token=server.writer)
     assert "it has no config.json" in refusal(FileError, tmp_path, NAME, token=server.writer)
+    TINY.save_pretrained(tmp_path / "config")
+    assert "it has no weights" in refusal(FileError, tmp_path / "config", NAME, token=server.writer)
     write_model(tmp_path / "shards", TINY, "encoder", max_shard_size="20KB")
     lost = next((tmp_path / "shards").glob("model-00002-of-*.safetensors"))
     lost.unlink()

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 
-from distilbert import DistilBertTokenizer, spec
+from distilbert import DistilBertTokenizer, hub, spec
 from distilbert.convert import convert, open_checkpoint
 from distilbert.convert.arrays import same_bits
 from distilbert.convert.formats import FORMATS
@@ -133,6 +134,29 @@ DIALECTS = {
 }
 
 
+@pytest.mark.parametrize("named", ["keras-hub", "orbax", "orbax/flax_model.orbax"])
+def test_formats_of_other_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    format = named.partition("/")[0]
+    if format == "orbax":
+        pytest.importorskip("orbax.checkpoint")
+    monkeypatch.setattr("distilbert.cli.rescue.installed", list)
+    plain, source, target = tmp_path / "plain", tmp_path / format, tmp_path / "clean"
+    expected = write_model(plain, TINY, TASK)
+    (plain / "vocab.txt").write_text(VOCABULARY)
+    convert(plain, source, format)
+    (source / "README.md").write_text(CARD)
+    (source / "LICENSE").write_text("Permission is hereby granted")
+    shown = invoke("rescue", tmp_path / named, target).stdout
+    title = {"keras-hub": "KerasHub", "orbax": "JAX/Flax"}[format]
+    assert f"{format}, {title} names" in shown
+    assert {path.name for path in target.iterdir()} == CLEAN | {"LICENSE", "model.safetensors"}
+    assert_same(values(target, TASK), expected)
+    assert DistilBertTokenizer.from_pretrained(target)("A films")["input_ids"] == [2, 5, 6, 7, 3]
+    text = (target / "README.md").read_text()
+    assert f"{title} names" in text
+    assert "It was good." in text
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_every_dialect_from_the_hub(server: HubServer, tmp_path: Path, dialect: str) -> None:
     source, target = tmp_path / "source", tmp_path / "new" / "clean"
@@ -178,6 +202,15 @@ def test_large_models_come_in_shards(server: HubServer, tmp_path: Path, monkeypa
     assert "model.safetensors" not in done.files
     assert_same(values(tmp_path / "clean", TASK), expected)
     assert "`model-00001-of-" in (tmp_path / "clean" / "README.md").read_text()
+
+
+def test_a_variant_in_shards(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    expected = write_model(source, TINY, TASK, **SHARDED)
+    (source / "model.safetensors.index.json").rename(source / "model.safetensors.index.fp16.json")
+    (source / "vocab.txt").write_text(VOCABULARY)
+    rescued(source, tmp_path / "clean", variant="fp16")
+    assert_same(values(tmp_path / "clean", TASK), expected)
 
 
 def test_variant_revision_and_task(server: HubServer, tmp_path: Path) -> None:
@@ -290,6 +323,85 @@ def test_licences(tmp_path: Path, card: str, licence: str | None) -> None:
     assert front_matter(tmp_path / "clean")["library_name"] == "distilbert"
 
 
+@pytest.mark.parametrize(
+    "front", ["{license: mit}", "- mit", "'library_name': own\n\"pipeline_tag\": own", "# nothing"]
+)
+def test_lines_that_would_break_a_front_matter_are_not_added(tmp_path: Path, front: str) -> None:
+    write_model(tmp_path / "source", TINY, TASK)
+    (tmp_path / "source" / "vocab.txt").write_text(VOCABULARY)
+    (tmp_path / "source" / "README.md").write_text(f"---\n{front}\n---\ntext\n")
+    rescued(tmp_path / "source", tmp_path / "clean")
+    text = (tmp_path / "clean" / "README.md").read_text()
+    assert text.startswith(f"---\n{front}\n")
+    found, before = front_matter(tmp_path / "clean"), parse_yaml(front, "README.md")
+    assert found == (before or {"library_name": "distilbert", "pipeline_tag": "text-classification"})
+
+
+def test_a_card_without_a_text(tmp_path: Path) -> None:
+    write_model(tmp_path / "source", TINY, TASK)
+    (tmp_path / "source" / "vocab.txt").write_text(VOCABULARY)
+    (tmp_path / "source" / "README.md").write_text("---\nlicense: mit\n---\n")
+    rescued(tmp_path / "source", tmp_path / "clean")
+    text = (tmp_path / "clean" / "README.md").read_text()
+    assert "Its model card has no text: what it was trained on" in text
+    assert "There was no model card" not in text
+
+
+def test_rescuing_again_replaces_the_section(tmp_path: Path) -> None:
+    write_model(tmp_path / "source", TINY, TASK)
+    (tmp_path / "source" / "vocab.txt").write_text(VOCABULARY)
+    (tmp_path / "source" / "README.md").write_text(CARD + "\n## Rescued\n\nfrom a fire\n")
+    rescued(tmp_path / "source", tmp_path / "once")
+    with (tmp_path / "once" / "README.md").open("a") as card:
+        card.write("\n## Thanks\n\nto all\n")
+    rescued(tmp_path / "once", tmp_path / "twice")
+    text = (tmp_path / "twice" / "README.md").read_text()
+    assert text.count("`distilbert rescue`") == text.count("### Parity") == 1
+    assert "It was good.\n\n## Rescued\n\nfrom a fire\n\n## Thanks\n\nto all\n\n## Rescued\n" in text
+    assert "from `once`" in text
+
+
+def test_a_card_that_the_cache_lacks(server: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_model(tmp_path / "source", TINY, TASK)
+    (tmp_path / "source" / "vocab.txt").write_text(VOCABULARY)
+    (tmp_path / "source" / "README.md").write_text(CARD)
+    serve(server, tmp_path / "source")
+    hub.resolve(NAME)  # without the card, as from_pretrained does
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert rescued(NAME, tmp_path / "offline").licence is None
+    text = (tmp_path / "offline" / "README.md").read_text()
+    assert "A model card was not at hand (the hub was not asked)" in text
+    assert "which may state one, was not at hand" in text
+    assert "states none" not in text
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    del server.repositories[NAME].files["README.md"]
+    rescued(NAME, tmp_path / "online")
+    text = (tmp_path / "online" / "README.md").read_text()
+    assert "There was no model card" in text
+    assert "The source states none" in text
+
+
+def test_a_local_folder_has_no_commit(tmp_path: Path) -> None:
+    source = tmp_path / "snapshots" / ("a" * 40)
+    write_model(source, TINY, TASK)
+    (source / "vocab.txt").write_text(VOCABULARY)
+    done = rescued(source, tmp_path / "clean")
+    assert done.origin.commit is None
+    assert "There was no model card" in (tmp_path / "clean" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "README.md", "vocab.txt"])
+def test_links_to_elsewhere_are_not_followed(tmp_path: Path, name: str) -> None:
+    write_model(tmp_path / "source", TINY, TASK)
+    (tmp_path / "source" / "vocab.txt").write_text(VOCABULARY)
+    (tmp_path / "secret").write_text(VOCABULARY)
+    (tmp_path / "source" / name).unlink(missing_ok=True)
+    (tmp_path / "source" / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(FileError, match=f"{name}: is a link to .*secret, outside its folder"):
+        rescued(tmp_path / "source", tmp_path / "clean")
+    assert not (tmp_path / "clean").exists()
+
+
 def test_a_front_matter_that_is_no_yaml(tmp_path: Path) -> None:
     write_model(tmp_path / "source", TINY, TASK)
     (tmp_path / "source" / "vocab.txt").write_text(VOCABULARY)
@@ -360,6 +472,18 @@ def test_values_that_are_not_finite_are_kept_and_told(tmp_path: Path) -> None:
         "NaN or infinity was in the source, and is here, in `classifier.bias`."
         in (tmp_path / "clean" / "README.md").read_text()
     )
+
+
+def test_outputs_that_were_not_compared_are_not_called_equal(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    tensors = random_tensors(TINY, TASK)
+    tensors["classifier.bias"][:2] = np.nan, np.inf
+    write_model(tmp_path / "source", TINY, TASK, tensors)
+    (tmp_path / "source" / "vocab.txt").write_text(VOCABULARY)
+    rescued(tmp_path / "source", tmp_path / "clean", backends=("pt",))
+    text = (tmp_path / "clean" / "README.md").read_text()
+    assert "**Equal weights.** The weights hold NaN or infinity, so only their bits were compared" in text
+    assert "**Equal.**" not in text
 
 
 # Sentence encoders

@@ -189,6 +189,7 @@ CERTIFICATE = {
     "problems": [],
     "dtype": "float32",
     "reference": "NumPy float64",
+    "not_finite": [],
     "environment": {"torch": "2.9", "jax": "0.10", "flax": "0.12"},
     "weights": [{"subject": "pt", "ok": True}, {"subject": "flax", "ok": False}],
     "measurements": [

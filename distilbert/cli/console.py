@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from distilbert.backend import BACKENDS
-
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -42,11 +40,6 @@ def say(kind: str, message: str) -> None:
     plain = False if os.environ.get("NO_COLOR") else None
     typer.secho(f"{kind}:", err=True, nl=False, fg=colour, bold=True, color=plain)
     typer.echo(f" {message}", err=True)
-
-
-def dialect_title(dialect: str) -> str:
-    """What a reader calls those who spell the names of tensors so."""
-    return BACKENDS[dialect].title if dialect in BACKENDS else "KerasHub"
 
 
 def fact_table(facts: Sequence[tuple[str, str]]) -> Table:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from distilbert.cli.console import dialect_title, fact_table, plural, say, show, show_json, size
+from distilbert.cli.console import fact_table, plural, say, show, show_json, size
 from distilbert.cli.options import Json, Revision, Source, Task, Variant, checked
 
 if TYPE_CHECKING:
@@ -49,7 +49,11 @@ def convert(
     revision: Revision = None,
     max_shard_size: Annotated[
         str,
-        typer.Option(metavar="SIZE", callback=checked(_size_in_bytes), help="Bytes in one weights file, as in 500MB."),
+        typer.Option(
+            metavar="SIZE",
+            callback=checked(_size_in_bytes),
+            help="Bytes in one weights file, as in 500MB. Without effect for keras-hub and orbax.",
+        ),
     ] = "5GB",
     as_json: Json = False,
 ) -> None:
@@ -79,7 +83,7 @@ def convert(
 
 def _facts(done: Conversion, target: Path, to: Format, seconds: float) -> list[tuple[str, str]]:
     source = done.source
-    names = f"{dialect_title(source.dialect)} names" + (", BERT read as DistilBERT" if source.folded_bert else "")
+    names = f"{source.dialect_title} names" + (", BERT read as DistilBERT" if source.folded_bert else "")
     return [
         ("source", str(source.weights)),
         ("", f"{source.format.name}, {names}, {plural(len(source.files), 'file')}"),

@@ -11,7 +11,7 @@ import typer
 
 from distilbert import spec
 from distilbert.checkpoint_files import TOKENIZER_FILES, files_in
-from distilbert.cli.console import dialect_title, fact_table, grid, plural, say, show, show_json, size, working
+from distilbert.cli.console import fact_table, grid, plural, say, show, show_json, size, working
 from distilbert.cli.options import Json, Revision, Source, Variant
 from distilbert.config import INERT_FIELDS, DistilBertConfig
 from distilbert.errors import DistilBertError
@@ -108,7 +108,7 @@ class Examination:
     def facts(self) -> list[tuple[str, str]]:
         """For a reader."""
         checkpoint, config = self.checkpoint, self.checkpoint.config
-        names = f"{dialect_title(checkpoint.dialect)} names"
+        names = f"{checkpoint.dialect_title} names"
         files = plural(len(checkpoint.files), "file") + f", {size(checkpoint.nbytes)}"
         dtypes = [f"{dtype} ({count})" if len(self.dtypes) > 1 else dtype for dtype, count in self.dtypes.items()]
         facts = [

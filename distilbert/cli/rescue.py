@@ -85,7 +85,7 @@ def _push(target: Path, push: str, private: bool, progress: Callable[[str], None
 def _facts(done: Rescue, pushed: str | None) -> list[tuple[str, str]]:
     checkpoint, report = done.conversion.source, done.report
     folded = ", BERT read as DistilBERT" if checkpoint.folded_bert else ""
-    names = f"{BACKENDS[checkpoint.dialect].title} names{folded}"
+    names = f"{checkpoint.dialect_title} names{folded}"
     ran = ", ".join(BACKENDS[name].title for name in report.backends) or "no framework ran"
     verdict = "equal" if report.ok else "different"
     return [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distilbert import spec
+from distilbert.backend import BACKENDS
 from distilbert.config import CONFIG_NAME, MODEL_TYPE, DistilBertConfig
 from distilbert.convert import bert, keras_hub
 from distilbert.convert.arrays import same_bits
@@ -54,6 +55,16 @@ class Checkpoint:
     def task(self) -> str:
         """Which of the six models it is: what the config says unless the tensors contradict it."""
         return task_of(self.tensors, self.config)
+
+    @property
+    def dialect_title(self) -> str:
+        """What a reader calls those who spell the names of tensors so."""
+        return BACKENDS[self.dialect].title if self.dialect in BACKENDS else "KerasHub"
+
+    @property
+    def config_file(self) -> Path:
+        """The config.json that was read: beside the weights, or inside where these are a folder (Orbax's)."""
+        return _config_file(self.weights)
 
     @property
     def dtype(self) -> str:

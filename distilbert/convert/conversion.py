@@ -67,7 +67,7 @@ def convert(
         to: `safetensors`, `pytorch`, `tensorflow`, `flax`, `keras-hub` or `orbax`.
         task: which of the six models to write; default what the source is.
         variant, revision: which files of the source, as in `from_pretrained`.
-        max_shard_size: bytes in one weights file, or text such as "5GB".
+        max_shard_size: bytes in one weights file, or text such as "5GB"; without effect for keras-hub and Orbax.
         progress: called with ("write" or "verify", bytes done since the last call).
 
     Raises:
@@ -113,14 +113,14 @@ def check_difference(checkpoint: Checkpoint, task: str, row: Format | None = Non
     difference = checkpoint.difference if task == checkpoint.task else None
     if row == KERAS_HUB and task == "masked-lm":
         difference = EPSILON
-    if difference is None or checkpoint.format == row:
+    if difference is None or (difference == EPSILON and checkpoint.format == row):
         return
     if not named:
         raise WeightsError(
             f"{checkpoint.weights}: {difference}; task {task!r} converts the weights all the same, bit by bit, "
             "task 'encoder' leaves the head behind"
         )
-    if row != KERAS_HUB:  # who writes a preset says it
+    if row != KERAS_HUB or difference != EPSILON:  # of the epsilon who writes a preset tells
         warnings.warn(f"{checkpoint.weights}: {difference}", stacklevel=3)
 
 

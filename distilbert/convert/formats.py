@@ -7,6 +7,7 @@ Four are of transformers and hold every model. Two are of other libraries.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def format_of(path: Path) -> Format:
     """The format of a weights file or index, by its ending; a folder is Orbax's."""
     if path.is_dir():
         return ORBAX
-    name = path.name.removesuffix(".index.json")
+    name = re.sub(r"\.index(\.[\w-]+)?\.json$", "", path.name)  # with a variant, as in .index.fp16.json
     for row in FORMATS.values():
         if name.endswith(Path(row.file_name).suffix):
             return row

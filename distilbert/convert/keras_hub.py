@@ -24,6 +24,7 @@ from distilbert.files import read_json
 from distilbert.spec import TensorSpec
 
 TASK_FILE, TASK_WEIGHTS, METADATA_FILE = "task.json", "task.weights.h5", "metadata.json"
+PREPROCESSOR_FILE = "preprocessor.json"  # of the task too
 OWN_CONFIG = "distilbert_config"  # our config.json inside metadata.json: labels and other things keras-hub has not
 EPSILON = (
     "keras-hub's masked language model normalises with an epsilon of 1e-5 in its head, DistilBERT with 1e-12, "

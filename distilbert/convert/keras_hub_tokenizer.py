@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tokenizer of a preset of keras-hub: read as a `DistilBertTokenizer`, and written from one.
+"""The tokenizer of a preset of keras-hub: read for a `DistilBertTokenizer`, and written from one.
 
 Both are BERT's WordPiece. They agree on ordinary text; keras-hub folds case where BERT lower-cases ("ß" becomes "ss").
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distilbert.config import DistilBertConfig
-from distilbert.convert.keras_hub import TASK_FILE
+from distilbert.convert.keras_hub import PREPROCESSOR_FILE, TASK_FILE, find_preset, read_preset
 from distilbert.convert.keras_hub_writing import policy, serialized
 from distilbert.errors import TokenizerError, describe
 from distilbert.files import read_json, write_json, write_text
@@ -18,7 +18,7 @@ from distilbert.files import read_json, write_json, write_text
 if TYPE_CHECKING:
     from distilbert.tokenizer import DistilBertTokenizer
 
-_CONFIG, _PREPROCESSOR = "tokenizer.json", "preprocessor.json"
+_CONFIG = "tokenizer.json"
 _VOCABULARY = "assets/tokenizer/vocabulary.txt"
 _CLASSES = ("DistilBertTokenizer", "BertTokenizer")
 _SPECIAL = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
@@ -28,31 +28,30 @@ _PREPROCESSORS = {
 }
 
 
-def read_tokenizer(folder: Path, config: DistilBertConfig) -> DistilBertTokenizer | None:
-    """The tokenizer of a preset folder, None if it has none.
+def read_settings(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The vocabulary and the settings of the tokenizer in a folder; None if it is no preset, or has no tokenizer.
 
     Raises:
-        TokenizerError: lists what a `DistilBertTokenizer` cannot do, or what is wrong with the vocabulary.
+        TokenizerError: the tokenizer is none that a `DistilBertTokenizer` can be.
     """
-    if not (folder / _CONFIG).exists():
+    preset = find_preset(folder)
+    if preset is None or not (folder / _CONFIG).exists():
         return None
-    from distilbert.tokenizer import DistilBertTokenizer
-
     value = read_json(folder / _CONFIG)
     fields = value.get("config")
     if value.get("class_name") not in _CLASSES or not isinstance(fields, dict):
         expected = " or ".join(_CLASSES)
-        raise TokenizerError(f"{folder / _CONFIG}: class_name: expected {expected}, found {value.get('class_name')!r}")
+        found = value.get("class_name")
+        raise TokenizerError(f"{folder / _CONFIG}: class_name: expected {expected}, found {found!r:.80}")
     if not fields.get("split", True):
-        raise TokenizerError(f"{folder / _CONFIG}: split: expected true, found {fields['split']!r}")
-    return DistilBertTokenizer(
-        folder / _VOCABULARY,
-        do_lower_case=fields.get("lowercase", False),
-        strip_accents=fields.get("strip_accents", False),
-        wordpieces_prefix=fields.get("suffix_indicator", "##"),
-        unk_token=fields.get("oov_token", "[UNK]"),
-        model_max_length=config.max_position_embeddings,
-    )
+        raise TokenizerError(f"{folder / _CONFIG}: split: expected true, found {fields['split']!r:.80}")
+    return folder / _VOCABULARY, {
+        "do_lower_case": fields.get("lowercase", False),
+        "strip_accents": fields.get("strip_accents", False),
+        "wordpieces_prefix": fields.get("suffix_indicator", "##"),
+        "unk_token": fields.get("oov_token", "[UNK]"),
+        "model_max_length": read_preset(preset).data["max_position_embeddings"],
+    }
 
 
 def write_tokenizer(tokenizer: DistilBertTokenizer, folder: Path, config: DistilBertConfig) -> None:
@@ -87,7 +86,7 @@ def write_tokenizer(tokenizer: DistilBertTokenizer, folder: Path, config: Distil
     if (folder / TASK_FILE).exists():
         task = read_json(folder / TASK_FILE)
         task["config"]["preprocessor"] = _preprocessor(task["class_name"], described, config)
-        write_json(folder / _PREPROCESSOR, task["config"]["preprocessor"])
+        write_json(folder / PREPROCESSOR_FILE, task["config"]["preprocessor"])
         write_json(folder / TASK_FILE, task)
 
 
@@ -100,7 +99,7 @@ def _preprocessor(task: str, tokenizer: dict[str, Any], config: DistilBertConfig
         trainable=True,
         dtype=policy("float32"),
         tokenizer=tokenizer,
-        config_file=_PREPROCESSOR,
+        config_file=PREPROCESSOR_FILE,
         sequence_length=config.max_position_embeddings,
     )
 

@@ -12,7 +12,7 @@ from distilbert import spec
 from distilbert.config import CONFIG_NAME, DistilBertConfig
 from distilbert.convert.arrays import c_ordered
 from distilbert.convert.formats import KERAS_HUB
-from distilbert.convert.keras_hub import EPSILON, METADATA_FILE, OWN_CONFIG, TASK_FILE, TASK_WEIGHTS
+from distilbert.convert.keras_hub import EPSILON, METADATA_FILE, OWN_CONFIG, PREPROCESSOR_FILE, TASK_FILE, TASK_WEIGHTS
 from distilbert.convert.tensor import Array, StoredTensor
 from distilbert.errors import ConfigError, describe
 from distilbert.files import atomic_write, write_json
@@ -57,8 +57,9 @@ def write_preset(
     _check(folder, config, task)
     folder.mkdir(parents=True, exist_ok=True)
     head = [tensor for tensor in tensors if spec.is_head_tensor(tensor.name)]
-    files = [_write_weights(folder / KERAS_HUB.file_name, config, task, [t for t in tensors if t not in head])]
-    for stale in (TASK_FILE, TASK_WEIGHTS):
+    backbone_tensors = [tensor for tensor in tensors if not spec.is_head_tensor(tensor.name)]
+    files = [_write_weights(folder / KERAS_HUB.file_name, config, task, backbone_tensors)]
+    for stale in (TASK_FILE, TASK_WEIGHTS, PREPROCESSOR_FILE):
         (folder / stale).unlink(missing_ok=True)
     backbone = _backbone(config, dtype or "float32")
     if head:

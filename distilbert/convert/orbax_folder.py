@@ -8,13 +8,14 @@ imports JAX, because Orbax does.
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from distilbert.checkpoint_files import ORBAX_FILE
+from distilbert.checkpoint_files import ORBAX_FILE, is_orbax
 from distilbert.convert.flax_msgpack import nested
 from distilbert.convert.raw import check_tensors, refuse, shown
 from distilbert.convert.tensor import FLOAT_DTYPES, Array, StoredFile, StoredTensor
@@ -55,15 +56,17 @@ def read(path: Path) -> StoredFile:
 
 
 def write(path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, str]) -> None:
-    """Write a folder as Orbax's StandardCheckpointer does; an older checkpoint at this place is replaced.
+    """Write a folder as Orbax's StandardCheckpointer does; an older checkpoint at this place is replaced at the end.
 
     All tensors are in memory at once. `metadata` is dropped.
 
     Raises:
         BackendError: Orbax is not installed.
         WeightsError: a name is given twice or is also a folder of names, or the dtype is no float.
-        FileError: the folder cannot be written.
+        FileError: the folder cannot be written, or another one is in its place.
     """
+    if path.exists() and not is_orbax(path):
+        raise FileError(f"{path}: is in the way; expected a checkpoint of Orbax to replace, or nothing")
     check_tensors(path, tensors, FLOAT_DTYPES.values(), "a checkpoint of Orbax")
     tree = _loaded(nested(path, tensors))
     set_threads_from_environment()  # Orbax starts JAX, which cannot be told later
@@ -74,8 +77,13 @@ def write(path: Path, tensors: Sequence[StoredTensor], metadata: Mapping[str, st
             f"{path}: writing a checkpoint of Orbax needs Orbax ({error})\n  install:  {_INSTALL}"
         ) from None
     try:
-        with orbax.StandardCheckpointer() as checkpointer:
-            checkpointer.save(path.absolute(), tree, force=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as name:
+            new, old = Path(name, "new"), Path(name, "old")
+            with orbax.StandardCheckpointer() as checkpointer:
+                checkpointer.save(new.absolute(), tree)
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
     except OSError as error:
         raise FileError(f"{path}: cannot be written ({error})") from None
 

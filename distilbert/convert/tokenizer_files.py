@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from distilbert.checkpoint_files import TOKENIZER_FILES, files_below, sentence_files
 from distilbert.convert.checkpoint import Checkpoint
 from distilbert.convert.formats import KERAS_HUB, Format
-from distilbert.convert.keras_hub_tokenizer import read_tokenizer, write_tokenizer
+from distilbert.convert.keras_hub_tokenizer import write_tokenizer
 from distilbert.files import copy_files
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ def copy_sentence_files(source: Path, target: Path) -> None:
 def find_tokenizer(checkpoint: Checkpoint) -> DistilBertTokenizer | None:
     """The tokenizer of a checkpoint, in whichever form it has it; None if there is none."""
     folder = checkpoint.weights.parent
-    if checkpoint.format == KERAS_HUB:
-        return read_tokenizer(folder, checkpoint.config)
     if not has_tokenizer(folder):
         return None
     from distilbert.tokenizer import DistilBertTokenizer

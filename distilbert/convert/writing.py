@@ -41,6 +41,7 @@ def write_checkpoint(
         tensors: by canonical name, in PyTorch's orientation; all that `spec.tensors(config, task)` lists.
         format: `safetensors`, `pytorch`, `tensorflow`, `flax`, `keras-hub` or `orbax`.
         max_shard_size: bytes in one file, or text such as "5GB"; a larger tensor has a file of its own.
+            Without effect for keras-hub and Orbax, which lay out their files themselves.
 
     Returns:
         The weights files, the index first where there is one.

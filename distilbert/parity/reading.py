@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from distilbert import hub, spec
-from distilbert.config import CONFIG_NAME
+from distilbert.convert import Checkpoint as Source
 from distilbert.convert import open_checkpoint
 from distilbert.convert.loading import load_for_task
 from distilbert.convert.tensor import Array
@@ -37,13 +37,20 @@ def read_checkpoint(source: str | os.PathLike[str], task: str | None = None) -> 
     loaded = load_for_task(path, task)
     stored = {name: tensor.load() for name, tensor in loaded.tensors.items()}
     tensors = {**initial_tensors(loaded.config, loaded.absent, 0), **stored}
-    files = {checkpoint.weights.parent / CONFIG_NAME, checkpoint.weights, *checkpoint.files}
     subject = Subject(
         name=os.fspath(source),
         task=task,
         format=checkpoint.format.name,
         config=loaded.config,
         parameters=sum(values.size for values in tensors.values()),
-        files={file.name: file_digest(file) for file in files},
+        files=_digests(checkpoint),
     )
     return Checkpoint(subject, tensors)
+
+
+def _digests(checkpoint: Source) -> dict[str, str]:
+    """The digest of each file by its name; weights may be a folder (Orbax's)."""
+    named = {checkpoint.config_file, checkpoint.weights, *checkpoint.files}
+    below = {file for path in named for file in path.rglob("*") if file.is_file()}
+    files = sorted(below | {path for path in named if not path.is_dir()})
+    return {file.relative_to(checkpoint.weights.parent).as_posix(): file_digest(file) for file in files}

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from distilbert import __version__
 from distilbert.backend import BACKENDS, installed
-from distilbert.checkpoint_files import MODULES_FILE, TOKENIZER_FILES
+from distilbert.checkpoint_files import CARD_FILE, MODULES_FILE, TOKENIZER_FILES
+from distilbert.errors import FileError
 from distilbert.parity.certificate import certificate
 from distilbert.rescuing.facts import Rescue
 from distilbert.rescuing.source_card import SourceCard
@@ -19,20 +20,22 @@ from distilbert.training.reports.card_metadata import hub_task
 from distilbert.training.reports.card_parity import parity_section
 from distilbert.training.reports.card_use import usage
 from distilbert.training.reports.markdown import code, grid
-from distilbert.training.yaml_text import to_yaml
+from distilbert.training.yaml_text import parse_yaml, to_yaml
 
 CERTIFICATE_FILE = "certificate.json"
+_OWN_SECTION = re.compile(r"^## Rescued\n\n`distilbert rescue` .*?(?=^##? |\Z)", re.M | re.S)  # of an earlier rescue
 
 
 def write_card(rescue: Rescue, source: SourceCard) -> str:
     """The whole text."""
+    text = _OWN_SECTION.sub("", source.body).strip("\n")
     parts = [
         f"---\n{_front_matter(rescue, source)}---",
-        source.body.strip("\n") or _introduction(rescue),
+        text or _introduction(rescue, source),
         "## Rescued",
-        *_rescued(rescue, bool(source.body.strip())),
+        *_rescued(rescue, bool(text)),
         "### Licence",
-        _licence(rescue),
+        _licence(rescue, source),
         "### Parity",
         *_parity(rescue),
     ]
@@ -44,16 +47,27 @@ def _front_matter(rescue: Rescue, source: SourceCard) -> str:
     front = source.front or ""
     task = "sentence-similarity" if MODULES_FILE in rescue.files else hub_task(rescue.conversion.task)
     known: dict[str, Any] = {"library_name": "distilbert", "pipeline_tag": task}
-    new = {name: value for name, value in known.items() if not re.search(rf"^{name}[ \t]*:", front, re.M)}
-    return front + (to_yaml(new) if new else "")
+    new = {name: value for name, value in known.items() if name not in source.fields}
+    longer = front + (to_yaml(new) if new else "")
+    return longer if _says(longer, {**source.fields, **new}) else front
 
 
-def _introduction(rescue: Rescue) -> str:
+def _says(front: str, fields: Mapping[str, Any]) -> bool:
+    """Whether these lines are YAML for the fields: lines cannot be added to all that may stand there."""
+    try:
+        return bool(parse_yaml(front, CARD_FILE) == fields)
+    except FileError:
+        return False
+
+
+def _introduction(rescue: Rescue, source: SourceCard) -> str:
     task = rescue.conversion.task
+    card = "There was no model card" if source.front is None else "Its model card has no text"
+    if not source.at_hand:
+        card = "A model card was not at hand (the hub was not asked)"
     said = (
         f"A `{TASKS[task].class_name}` for {hub_task(task)}, rescued from {code(rescue.origin.name)}. It runs in "
-        "PyTorch, TensorFlow and JAX. There was no model card: what it was trained on and how well it does is not "
-        "known here."
+        f"PyTorch, TensorFlow and JAX. {card}: what it was trained on and how well it does is not known here."
     )
     return "\n\n".join([f"# {rescue.name}", said, "## Use", usage(rescue.name, task)])
 
@@ -62,7 +76,7 @@ def _rescued(rescue: Rescue, has_card: bool) -> list[str]:
     done = rescue.conversion
     of_source = ", the text above included" if has_card else ""
     files = [name for name in rescue.files if "safetensors" in name and "/" not in name]
-    names = f"{BACKENDS[done.source.dialect].title} names"
+    names = f"{done.source.dialect_title} names"
     rows = [
         ("weights", f"{_listed(file.name for file in done.source.files)}, {names}", f"{_listed(files)}, PyTorch names"),
         (
@@ -92,10 +106,12 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(map(code, names))
 
 
-def _licence(rescue: Rescue) -> str:
+def _licence(rescue: Rescue, source: SourceCard) -> str:
     files = f" The source's {_listed(rescue.licence_files)} came along." if rescue.licence_files else ""
     if rescue.licence:
         return f"As the source states: {code(rescue.licence)}.{files}"
+    if not source.at_hand:
+        return f"The source's card, which may state one, was not at hand (the hub was not asked).{files}"
     if files:
         return f"No card of the source names a licence.{files}"
     return "The source states none. Ask its authors what you may do with the model."

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from distilbert import hub
-from distilbert.checkpoint_files import CARD_FILE, LICENCE_FILES, files_below
+from distilbert.checkpoint_files import CARD_FILE, LICENCE_FILES, files_below, is_orbax
 from distilbert.convert import Conversion, convert
 from distilbert.files import check_new_folder, copy_files, staged_folder, write_text
 from distilbert.parity import Report, verify
@@ -61,9 +61,12 @@ def rescue(
     check_new_folder(target)
     progress("reading the source")
     path = hub.resolve(source, variant=variant, revision=revision, documents=True)
-    folder = path if path.is_dir() else path.parent
+    folder = path if path.is_dir() and not is_orbax(path) else path.parent
+    commit = None if os.path.exists(os.path.expanduser(source)) else hub.commit_of(folder)
     card = read_card(folder)
-    origin = _origin(os.fspath(source), revision, hub.commit_of(folder))
+    if commit and not (folder / CARD_FILE).exists():
+        card = replace(card, at_hand=hub.lacks(os.fspath(source), CARD_FILE, revision))
+    origin = _origin(os.fspath(source), revision, commit)
     name = name or target.resolve().name
     with staged_folder(target) as staging:
         progress("converting the weights")

@@ -12,7 +12,7 @@ from typing import Any
 
 from distilbert.checkpoint_files import CARD_FILE
 from distilbert.errors import FileError
-from distilbert.files import JSON_LIMIT, read_text
+from distilbert.files import JSON_LIMIT, check_inside, read_text
 from distilbert.training.yaml_text import parse_yaml
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n|)---[ \t]*(?:\n|\Z)", re.S)
@@ -26,11 +26,13 @@ class SourceCard:
         front: the text of the front matter, without its lines of dashes; None if there is none.
         body: the text after it.
         fields: what the front matter says; empty if it is no YAML.
+        at_hand: False where it is not known whether there is a card, for the hub could not be asked.
     """
 
     front: str | None = None
     body: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
+    at_hand: bool = True
 
     @property
     def licence(self) -> str | None:
@@ -44,11 +46,12 @@ def read_card(folder: Path) -> SourceCard:
     """The card in a folder; one with a front matter that is no YAML is taken as it is, with a warning.
 
     Raises:
-        FileError: it is no text, or far too long.
+        FileError: it is no text, far too long, or a link to elsewhere.
     """
     path = folder / CARD_FILE
     if not path.exists():
         return SourceCard()
+    check_inside(folder, CARD_FILE)
     text = read_text(path, JSON_LIMIT).replace("\r\n", "\n")
     found = _FRONT_MATTER.match(text)
     if found is None:

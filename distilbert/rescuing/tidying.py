@@ -44,7 +44,7 @@ def tidy_config(folder: Path) -> tuple[str, ...]:
 
 
 def tidy_tokenizer(source: Path, target: Path) -> tuple[str, ...]:
-    """Write all files of the source's tokenizer, and read them back; returns those it was read from.
+    """Write all files of the tokenizer that was converted, and read them back; returns those of the source it is from.
 
     Texts are cut where the model ends, if the source does not say where.
 
@@ -53,13 +53,13 @@ def tidy_tokenizer(source: Path, target: Path) -> tuple[str, ...]:
     """
     from distilbert.tokenizer import DistilBertTokenizer
 
-    if not has_tokenizer(source):
+    if not has_tokenizer(target):
         warnings.warn(f"{source}: no tokenizer (vocab.txt or tokenizer.json); there will be none", stacklevel=3)
         return ()
-    tokenizer = DistilBertTokenizer.from_pretrained(source)
+    tokenizer = DistilBertTokenizer.from_pretrained(target)
     longest = DistilBertConfig.from_file(target / CONFIG_NAME).max_position_embeddings
     if tokenizer.model_max_length > longest:
-        tokenizer = DistilBertTokenizer.from_pretrained(source, model_max_length=longest)
+        tokenizer = DistilBertTokenizer.from_pretrained(target, model_max_length=longest)
     tokenizer.save_pretrained(target)
     again = DistilBertTokenizer.from_pretrained(target)
     if again.backend_tokenizer.to_str() != tokenizer.backend_tokenizer.to_str():
@@ -77,8 +77,8 @@ def _warn_if_cased(source: Path, vocabulary: dict[str, int]) -> None:
     if capitals > _CASED * len(vocabulary):
         warnings.warn(
             f"{source / 'vocab.txt'}: {capitals:,} words have capitals, but nothing says do_lower_case=false, so texts "
-            "are put into lower case, as by transformers; if the model is a cased one, write "
-            '{"do_lower_case": false} into a tokenizer_config.json beside it and rescue it again',
+            "are put into lower case, as by transformers; if the model is a cased one, rescue a folder with a copy "
+            'of the source and a tokenizer_config.json that says {"do_lower_case": false}',
             stacklevel=4,
         )
 

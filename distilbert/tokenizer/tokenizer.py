@@ -83,7 +83,8 @@ class DistilBertTokenizer(TextCalls, IdCalls, Decoding, Publishable):
         """Read a tokenizer from a folder, or from the hub.
 
         Args:
-            pretrained_model_name_or_path: A folder, or "name", "org/name" or "org/name@revision" on the hub.
+            pretrained_model_name_or_path: A folder, a preset of keras-hub too, or "name", "org/name" or
+                "org/name@revision" on the hub.
             revision: Branch, tag or commit on the hub.
             subfolder: Folder inside the folder or repository.
             token: Access token for the hub.
@@ -97,6 +98,8 @@ class DistilBertTokenizer(TextCalls, IdCalls, Decoding, Publishable):
             FileError: The folder does not exist.
             HubError: The files cannot be had from the hub.
         """
+        from distilbert.convert.keras_hub_tokenizer import read_settings
+
         folder = Path(pretrained_model_name_or_path)
         if subfolder or not os.fspath(pretrained_model_name_or_path) or not folder.is_dir():
             from distilbert.hub import resolve
@@ -111,7 +114,10 @@ class DistilBertTokenizer(TextCalls, IdCalls, Decoding, Publishable):
                 force_download=force_download,
                 weights=False,
             )
-        definition = read_definition(Sources.of_folder(folder if folder.is_dir() else folder.parent), settings)
+        folder = folder if folder.is_dir() else folder.parent
+        vocabulary, said = read_settings(folder) or (None, {})  # of a preset of keras-hub
+        sources = Sources(vocab=vocabulary) if vocabulary else Sources.of_folder(folder)
+        definition = read_definition(sources, {**said, **settings})
         definition.settings["name_or_path"] = str(pretrained_model_name_or_path)
         tokenizer = cls.__new__(cls)
         tokenizer._setup(definition)

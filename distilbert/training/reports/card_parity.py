@@ -33,6 +33,11 @@ def parity_section(parity: Parity, file: str = "parity.json", at: str = "where t
 
 
 def _verdict(certificate: Mapping[str, Any]) -> str:
+    if certificate["verdict"] == "equal" and certificate["not_finite"]:
+        return (
+            "**Equal weights.** The weights hold NaN or infinity, so only their bits were compared, "
+            "in every framework; outputs were not."
+        )
     if certificate["verdict"] == "equal":
         return (
             f"**Equal.** The same inputs were run through the frameworks in {certificate['dtype']}; every layer and "
