@@ -20,9 +20,10 @@ from distilbert import spec, surgery
 from distilbert.config import DTYPES, DistilBertConfig
 from distilbert.convert.finite import warn_if_not_finite
 from distilbert.convert.tensor import Array
+from distilbert.defaults import MAX_DROP
 from distilbert.errors import ConfigError, InputError
 from distilbert.inference.fast_model import FastModel
-from distilbert.inference.quality import MAX_DROP, check_quality
+from distilbert.inference.quality import check_quality
 from distilbert.initialization import initial_tensors
 from distilbert.outputs import ModelOutput
 from distilbert.publishing import Publishable

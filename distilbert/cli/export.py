@@ -11,8 +11,8 @@ import typer
 from distilbert.cli.console import fact_table, show, show_json, size, working
 from distilbert.cli.frameworks import load_quietly
 from distilbert.cli.options import Json, Revision, Source, Task, Variant
+from distilbert.defaults import MAX_DROP
 from distilbert.errors import InputError
-from distilbert.inference.quality import MAX_DROP
 
 if TYPE_CHECKING:
     from distilbert.export.exporting import Export

@@ -22,11 +22,12 @@ from distilbert.convert.finite import warn_if_not_finite
 from distilbert.convert.tensor import Array
 from distilbert.convert.tokenizer_files import check_tokenizer, copy_sentence_files, copy_tokenizer
 from distilbert.convert.writing import find_format
+from distilbert.defaults import MAX_DROP
 from distilbert.errors import InputError, ParityError
 from distilbert.export.formats import QUANTIZED, STATIC_INT8, Format, find
 from distilbert.export.running import RECORD, ExportedModel, files_of, open_session
 from distilbert.files import check_new_folder, staged_folder, write_json
-from distilbert.inference.quality import MAX_DROP, check_quality
+from distilbert.inference.quality import check_quality
 from distilbert.inference.streaming import check_item
 from distilbert.parity import exports
 from distilbert.parity.measuring import Measurement

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distilbert.defaults import MAX_DROP
 from distilbert.errors import InputError, QualityError
 from distilbert.inputs import IGNORED_LABEL
 from distilbert.outputs import ModelOutput
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 Numbers = NDArray[np.float64]
 Answers = Iterable[ModelOutput]
 
-MAX_DROP = 1.0  # points
 PROBE_SEQUENCES = 16
 PROBE_TOKENS = 32
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from distilbert.inference.quality import MAX_DROP
+from distilbert.defaults import MAX_DROP
 from distilbert.trained.recipe import TrainedRecipe, same
 from distilbert.training.settings import setting
 
