@@ -80,7 +80,7 @@ def test_rows_that_cannot_be_worked_on_are_set_aside(tmp_path: Path, monkeypatch
         "nonsense",
         '{"text": 5}',
         '{"other": "good"}',
-        '{"text": "' + "long " * 100 + '"}',
+        '{"text": "' + "long " * 600 + '"}',
         '{"text": "bad", "label": "mine"}',
         '{"text": "bad", "note": "of \\u0000"}',
         '{"text": "fine"}',
@@ -153,7 +153,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "arrow", "csv.gz"])
 def test_a_run_cut_short_is_gone_on_with(source: Path, tmp_path: Path, suffix: str) -> None:
     whole, target = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
-    bad = write(tmp_path / "more.csv", [{"id": "x", "text": "long " * 100}] * 3)
+    bad = write(tmp_path / "more.csv", [{"id": "x", "text": "long " * 600}] * 3)
     arguments: dict[str, Any] = {"backend": "pt", "shard_rows": 4}
     predict_files(TASK, MODEL, [source, bad], whole, **arguments)
 
@@ -292,7 +292,7 @@ def test_standard_streams(monkeypatch: Any, capfdbinary: Any) -> None:
 
 @pytest.mark.parametrize("target", ["csv", "jsonl"])
 def test_streams_without_results_are_tables_all_the_same(monkeypatch: Any, capfdbinary: Any, target: str) -> None:
-    for lines, aside in ((b"id,text\n", 0), (b"id,text\n1," + b"long " * 100 + b"\n", 1)):
+    for lines, aside in ((b"id,text\n", 0), (b"id,text\n1," + b"long " * 600 + b"\n", 1)):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
         summary = predict_files(TASK, MODEL, "-", "-", input_format="csv", output_format=target, backend="pt")
         assert (summary.rows, summary.rejected) == (aside, aside)

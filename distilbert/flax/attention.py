@@ -55,7 +55,7 @@ def eager(
     if dropout is not None:
         attentions = dropout(attentions)  # (B, H, T, T)
     if head_mask is not None:
-        attentions = attentions * head_mask  # (B, H, T, T)
+        attentions = attentions * jnp.broadcast_to(head_mask, attentions.shape)  # (B, H, T, T)
     return attentions @ v, attentions
 
 
