@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import functools
 import json
 import os
 import random
@@ -35,6 +34,7 @@ from distilbert.training import tasks
 SEED = 42
 USUAL = {
     "per_device_train_batch_size": 32,
+    "group_by_length": True,
     "warmup_ratio": 0.06,
     "weight_decay": 0.01,
     "eval_strategy": "epoch",
@@ -46,7 +46,7 @@ USUAL = {
 }
 SAME = (
     "per_device_train_batch_size", "learning_rate", "num_train_epochs", "warmup_ratio", "weight_decay", "bf16", "seed",
-    "eval_strategy", "eval_steps",
+    "eval_strategy", "eval_steps", "group_by_length",
 )  # fmt: skip
 METRICS = {
     "sst2": "accuracy",
@@ -219,8 +219,9 @@ def theirs(recipe: Recipe) -> dict[str, float]:
     Trainer(
         model,
         arguments,
-        data_collator=functools.partial(_tensors, task, train),
-        train_dataset=range(len(train)),
+        data_collator=lambda items: _tensors(task, train, [item["row"] for item in items]),
+        # The Trainer groups by the length of the ids.
+        train_dataset=[{"row": row, "input_ids": range(length)} for row, length in enumerate(train.lengths)],
         eval_dataset=range(len(validation)),
     ).train()
     return max(found, key=lambda metrics: metrics[f"eval_{task.main_metric}"])
