@@ -67,7 +67,8 @@ def _save_with_constants(model: Any, folder: str) -> None:
 
     def serve(input_ids: tf.Tensor, attention_mask: tf.Tensor) -> dict[str, tf.Tensor]:
         found = frozen(input_ids=input_ids, attention_mask=attention_mask)
-        return tf.nest.pack_sequence_as(answer.structured_outputs, found)  # type: ignore[no-any-return]
+        named: dict[str, tf.Tensor] = tf.nest.pack_sequence_as(answer.structured_outputs, found)
+        return named
 
     module = tf.Module()
     module.serve = tf.function(serve, input_signature=list(answer.structured_input_signature[0]))

@@ -46,7 +46,7 @@ def quantize_statically(source: Path, target: Path, sequences: Sequence[Any]) ->
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self.batches = map(_batch, sequences)
 

@@ -19,11 +19,12 @@ from distilbert.inference.quality import rank_correlation
 from distilbert.pipelines.scores import unit
 from distilbert.pipelines.sentence_embedding import SentenceEmbedding
 from distilbert.quantization.recipe import QuantizeRecipe
-from distilbert.quantization.similarity import Pairs, Similarity
+from distilbert.quantization.similarity import Pairs, read_pairs
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.trained.data import main_metric, open_task, points, read_first
 from distilbert.trained.source import Source
 from distilbert.training.tasks.file_task import FileTask
+from distilbert.training.tasks.text_classification import TextClassification
 
 
 class Data(ABC):
@@ -84,7 +85,7 @@ class SimilarityData(Data):
     def quality(self, fast: FastModel) -> float:
         pipe = SentenceEmbedding(fast, self.tokenizer, self.folder, max_length=self.max_length)
         units = unit(np.array(pipe(self.pairs.texts)))
-        return 100 * rank_correlation((units[::2] * units[1::2]).sum(1), self.pairs.labels)
+        return 100 * rank_correlation((units[::2] * units[1::2]).sum(1).tolist(), self.pairs.labels.tolist())
 
 
 def read_data(recipe: QuantizeRecipe, source: Source) -> Data:
@@ -105,11 +106,12 @@ def read_data(recipe: QuantizeRecipe, source: Source) -> Data:
 
 
 def _read_similarity(recipe: QuantizeRecipe, source: Source) -> SimilarityData:
-    task = Similarity(recipe.finetune_recipe("text-classification", None), source.tokenizer, source.config)
-    pairs = task.read(task.files(recipe.validation_file), recipe.max_eval_samples, True)
-    calibration = []
+    as_finetune = recipe.finetune_recipe("text-classification", None)
+    task = TextClassification(as_finetune, source.tokenizer, source.config)
+    pairs = read_pairs(task, task.files(recipe.validation_file), recipe.max_eval_samples)
+    calibration: list[Any] = []
     if recipe.calibration_file:
-        calibration = task.read(task.files(recipe.calibration_file), recipe.max_calibration_samples, False).ids
+        calibration = read_pairs(task, task.files(recipe.calibration_file), recipe.max_calibration_samples).ids
     folder = None if source.checkpoint is None else source.checkpoint.weights.parent
     return SimilarityData(pairs, folder, source.tokenizer, calibration, task.max_length)
 

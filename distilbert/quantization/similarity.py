@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilbert.errors import InputError
-from distilbert.tables.fields import Fields
-from distilbert.training.batch import Batch
 from distilbert.training.data import Problems
-from distilbert.training.tasks.file_task import FileTask, refuse, text_problem
-from distilbert.training.tasks.labels import as_number, label_name
-from distilbert.training.tasks.task import Examples
+from distilbert.training.tasks.labels import FoundLabels
+from distilbert.training.tasks.text_classification import TextClassification
 
 
-@dataclass
-class Pairs(Examples):
+@dataclass(frozen=True)
+class Pairs:
     """Pairs of texts.
 
     Attributes:
@@ -32,41 +29,31 @@ class Pairs(Examples):
 
     texts: list[str]
     ids: list[list[int]]
-    labels: list[float]
-
-    def __post_init__(self) -> None:
-        self.lengths = np.array([len(ids) for ids in self.ids])
+    labels: NDArray[Any]
 
 
-class Similarity(FileTask):
-    """Reads `text`, `text_pair`, and `label`, a number. Nothing is trained for it."""
+def read_pairs(task: TextClassification, files: Sequence[Path], limit: int | None) -> Pairs:
+    """The pairs of some files, with the columns of a text classification: `text`, `text_pair` and `label`, a number.
 
-    model_task = "encoder"
-    main_metric = "spearmanr"
-    fields = Fields(("text", "text_pair", "label"))
+    Args:
+        task: reads and tokenises rows.
+        files: as `task.files` gives them.
+        limit: how many pairs at most.
 
-    def parse(self, values: Mapping[str, Any]) -> tuple[str, str, float]:
-        text, pair, label = (values[name] for name in ("text", "text_pair", "label"))
-        number = None if label is None else as_number(label_name(label))
-        problem = f"label: expected a number, found {label!r:.60}" if number is None else None
-        refuse([text_problem("text", text), text_problem("text_pair", pair), problem])
-        return text, pair, float(number or 0.0)
-
-    def read(self, files: Sequence[Path], limit: int | None, learn_labels: bool) -> Pairs:
-        problems = Problems()
-        rows = [row for chunk in self.parsed(files, limit, problems) for _, row in chunk]
-        problems.check()
-        if len({label for *_, label in rows}) < 2:
-            title = ", ".join(map(str, files))
-            raise InputError(f"{title}: label: expected pairs of different similarity, found one value in all rows")
-        texts = [text for first, second, _ in rows for text in (first, second)]
-        return Pairs(texts, self.encode(texts), [label for *_, label in rows])
-
-    def config_changes(self) -> dict[str, Any]:
-        return {}
-
-    def collate(self, examples: Pairs, rows: NDArray[np.int64], length: int, draws: Sequence[int] | None) -> Batch:
-        raise NotImplementedError("nothing is trained for it")
-
-    def score(self, examples: Pairs, answers: Sequence[Any]) -> dict[str, float]:
-        raise NotImplementedError("vectors are scored by a pipeline")
+    Raises:
+        InputError, FileError: lists what is wrong, with file and row.
+    """
+    problems, found = Problems(), FoundLabels()
+    texts: list[str] = []
+    for chunk in task.parsed(files, limit, problems):
+        for place, row in chunk:
+            if len(row.texts) != 2 or row.listed:
+                problems.add(place, "expected text, text_pair and one number as their label")
+            found.add(place, row.labels)
+            texts += row.texts
+    labels = found.values(problems)[:, 0]
+    problems.check()
+    if len(np.unique(labels)) < 2:
+        title = ", ".join(map(str, files))
+        raise InputError(f"{title}: label: expected pairs of different similarity, found one value in all rows")
+    return Pairs(texts, task.encode(texts), labels)
