@@ -26,13 +26,17 @@ try:
 finally:
     print("modules:", *sys.modules, file=sys.stderr)
 """
-# The conversion says when it has written its files, and stays there. It may be that these tests run under `nohup` or in
-# the background of a script, where signals are ignored, which processes inherit: so they are set back.
-STOP = """
-import signal, time, distilbert.convert.conversion as conversion
-conversion._verify = lambda *arguments: print("written", flush=True) or time.sleep(60)
+# It may be that these tests run under `nohup` or in the background of a script, where signals are ignored, which
+# processes inherit: so they are set back.
+HEED_SIGNALS = """
+import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
+# The conversion says when it has written its files, and stays there.
+STOP = """
+import time, distilbert.convert.conversion as conversion
+conversion._verify = lambda *arguments: print("written", flush=True) or time.sleep(60)
 """
 
 
@@ -91,7 +95,7 @@ def test_run_as_a_module():
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_leaves_nothing_behind(checkpoint, tmp_path, number, expected):
-    process = start("convert", checkpoint, tmp_path / "target", change=STOP)
+    process = start("convert", checkpoint, tmp_path / "target", change=HEED_SIGNALS + STOP)
     assert process.stdout.readline() == "written\n"
     assert any(path.name.endswith(".partial") for path in tmp_path.iterdir())
     process.send_signal(number)

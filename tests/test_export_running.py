@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +63,17 @@ def test_other_runtimes_too(format, tmp_path, data_folder):
 def test_all_tasks_in_other_runtimes(task, format, tmp_path, data_folder):
     source, target = exported(tmp_path, data_folder, task, format)
     check_pipeline(source, target, task, format)
+
+
+def test_openvino_tells_nobody_that_it_is_used():
+    pytest.importorskip("openvino")
+    code = (
+        "import os, sys; os.register_at_fork(before=lambda: print('fork'))\n"
+        "from distilbert.export import openvino_format\n"
+        "openvino_format.load(), openvino_format.load(); print('openvino_telemetry' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def check_pipeline(source: Path, target: Path, task: str, format: str) -> None:

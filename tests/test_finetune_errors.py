@@ -12,8 +12,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +30,7 @@ from distilbert.training.settings import Settings, setting
 
 from .task_samples import write_text
 from .test_cli import invoke
+from .test_cli_process import HEED_SIGNALS, finish, start
 from .training_samples import VOCABULARY, recipe, write_reviews, write_start
 
 pytest.importorskip("torch")
@@ -472,18 +471,14 @@ def test_a_best_checkpoint_that_is_gone_is_told_at_once(made: Path, tmp_path: Pa
 )
 def test_a_training_that_is_asked_to_stop(made: Path, tmp_path: Path, number: signal.Signals, code: int) -> None:
     arguments = command(made, tmp_path, max_steps=100_000, save_strategy="steps", save_steps=20)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "distilbert", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "DISTILBERT_THREADS": "1"},
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DISTILBERT_THREADS": "1"}
+    process = start(*arguments, change=HEED_SIGNALS, env=environment)
     until = time.monotonic() + 60
     while not saved_steps(tmp_path / "out") and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(number)
-    said = process.communicate(timeout=30)[1]
-    assert process.returncode == code, said
+    status, _, said, _ = finish(process)
+    assert status == code, said
     assert "Traceback" not in said
     step = saved_steps(tmp_path / "out")[-1]
     assert f"out: stopped; the same command goes on after step {step:,}" in said

@@ -32,7 +32,7 @@ from distilbert.errors import InputError
 from distilbert.serve.settings import FIELDS, Settings, variables
 
 from .conftest import REPOSITORY
-from .test_cli_process import FRAMEWORKS, finish, start
+from .test_cli_process import FRAMEWORKS, HEED_SIGNALS, finish, start
 
 pytestmark = pytest.mark.skipif(not installed(), reason="no framework is installed")
 
@@ -44,9 +44,7 @@ class Server:
     """A server of the demo model on a free port of the loopback interface."""
 
     def __init__(self, *options: str, **environment: str) -> None:
-        # It may be that the tests run in the background of a script, where SIGINT is ignored, which is inherited.
-        program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        program += "from distilbert.cli import main; main()"
+        program = f"{HEED_SIGNALS}\nfrom distilbert.cli import main; main()"
         command = [sys.executable, "-c", program, "serve", "--port", "0", *options]
         variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables, cwd=REPOSITORY)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
@@ -16,16 +17,30 @@ from distilbert.export.signature import INPUTS, Array, output_names
 from distilbert.threads import local_threads
 
 
+def load() -> Any:
+    """OpenVINO without its telemetry, which forks this process at the import to tell its maker of it.
+
+    A fork may end in a deadlock beside JAX, and what a user computes is nobody else's business.
+    """
+    blocked = "openvino_telemetry" not in sys.modules
+    if blocked:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an ImportError, which OpenVINO expects
+    try:
+        import openvino
+    finally:
+        if blocked:
+            del sys.modules["openvino_telemetry"]
+    return openvino
+
+
 def write(model: Any, path: Path, dtype: str) -> None:
     """Write a model of PyTorch; with float16 it is the weights that are stored so."""
-    import openvino
-
+    openvino = load()
     from distilbert.export import onnx_format
 
     with tempfile.TemporaryDirectory() as folder:
         onnx = Path(folder) / "model.onnx"
         onnx_format.write(model, onnx, "float32")
-        # Not `convert_model`, which starts processes to tell its maker that it was used.
         found = openvino.Core().read_model(onnx)
         openvino.save_model(found, path, compress_to_fp16=dtype == "float16")
 
@@ -43,8 +58,7 @@ class Session:
     """A file compiled for this CPU, to compute in float32."""
 
     def __init__(self, path: Path, task: str) -> None:
-        import openvino
-
+        openvino = load()
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": local_threads()}
         self.names = output_names(task)
         self.compiled = openvino.compile_model(path, "CPU", settings)
