@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from distilbert.errors import BackendError, FileError, InputError
 from distilbert.training.recipe_file import is_recipe_file, make_recipe, read_recipe, write_recipe
 from distilbert.training.recipes import FinetuneRecipe
-from distilbert.training.yaml_text import parse_yaml, to_yaml
+from distilbert.yaml_text import parse_yaml, to_yaml
 
 pytest.importorskip("yaml")
 

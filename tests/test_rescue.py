@@ -32,7 +32,7 @@ from distilbert.errors import (
 )
 from distilbert.files import file_digest
 from distilbert.rescuing import Rescue, rescue
-from distilbert.training.yaml_text import parse_yaml
+from distilbert.yaml_text import parse_yaml
 
 from .hub_server import HubServer, Repository, running_hub
 from .samples import TINY, random_tensors, write_as_is, write_model

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from distilbert import backend
+from distilbert.model_cards.markdown import code, grid
+from distilbert.model_cards.parity import Parity
 from distilbert.training.distillation.recipe import DistillRecipe
 from distilbert.training.recipes import FinetuneRecipe
-from distilbert.training.reports import DataFile, Parity, RunFacts
+from distilbert.training.reports import DataFile, RunFacts
 from distilbert.training.reports.card import card
 from distilbert.training.reports.documents import write_documents
 from distilbert.training.reports.gathering import data_files, hardware, run_facts, versions
-from distilbert.training.reports.markdown import code, grid
 from distilbert.training.reports.parity import certify
 
 from .test_training_reports import HISTORY, PLAN

@@ -11,16 +11,15 @@ from distilbert import __version__
 from distilbert.backend import BACKENDS, installed
 from distilbert.checkpoint_files import CARD_FILE, MODULES_FILE, TOKENIZER_FILES
 from distilbert.errors import FileError
+from distilbert.model_cards.markdown import code, grid
+from distilbert.model_cards.names import hub_task
+from distilbert.model_cards.parity import Parity, parity_section
+from distilbert.model_cards.use import usage
 from distilbert.parity.certificate import certificate
 from distilbert.rescuing.facts import Rescue
 from distilbert.rescuing.source_card import SourceCard
 from distilbert.spec import TASKS
-from distilbert.training.reports import Parity
-from distilbert.training.reports.card_metadata import hub_task
-from distilbert.training.reports.card_parity import parity_section
-from distilbert.training.reports.card_use import usage
-from distilbert.training.reports.markdown import code, grid
-from distilbert.training.yaml_text import parse_yaml, to_yaml
+from distilbert.yaml_text import parse_yaml, to_yaml
 
 CERTIFICATE_FILE = "certificate.json"
 _OWN_SECTION = re.compile(r"^## Rescued\n\n`distilbert rescue` .*?(?=^##? |\Z)", re.M | re.S)  # of an earlier rescue

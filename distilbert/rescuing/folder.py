@@ -12,13 +12,13 @@ from distilbert import hub
 from distilbert.checkpoint_files import CARD_FILE, LICENCE_FILES, files_below, is_orbax
 from distilbert.convert import Conversion, convert
 from distilbert.files import check_new_folder, copy_files, staged_folder, write_text
+from distilbert.model_cards.names import base_name
 from distilbert.parity import Report, verify
 from distilbert.parity.certificate import write_certificate
 from distilbert.rescuing.card import CERTIFICATE_FILE, write_card
 from distilbert.rescuing.facts import Origin, Rescue
 from distilbert.rescuing.source_card import read_card
 from distilbert.rescuing.tidying import tidy_config, tidy_dense_layers, tidy_tokenizer
-from distilbert.training.reports.card import base_name
 
 MAX_SHARD_SIZE = "5GB"  # of one weights file, as everywhere on the hub
 Progress = Callable[[str], None]  # told what is about to happen

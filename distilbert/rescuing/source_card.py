@@ -13,7 +13,7 @@ from typing import Any
 from distilbert.checkpoint_files import CARD_FILE
 from distilbert.errors import FileError
 from distilbert.files import JSON_LIMIT, check_inside, read_text
-from distilbert.training.yaml_text import parse_yaml
+from distilbert.yaml_text import parse_yaml
 
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(.*?\n|)---[ \t]*(?:\n|\Z)", re.S)
 

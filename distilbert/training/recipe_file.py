@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from distilbert.errors import FileError, InputError
 from distilbert.files import JSON_LIMIT, read_json, read_text, write_text
 from distilbert.training.settings import Settings
-from distilbert.training.yaml_text import parse_yaml, to_yaml
+from distilbert.yaml_text import parse_yaml, to_yaml
 
 RECIPE_NAME = "recipe.yaml"
 SUFFIXES = (".yaml", ".yml", ".json")

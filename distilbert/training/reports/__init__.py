@@ -7,6 +7,6 @@ Nothing here imports a framework; what an output needs (tensorboardX, matplotlib
 from __future__ import annotations
 
 from distilbert.training.reports.report import Report
-from distilbert.training.reports.run_facts import DataFile, Parity, Plan, RunFacts
+from distilbert.training.reports.run_facts import DataFile, Plan, RunFacts
 
-__all__ = ["DataFile", "Parity", "Plan", "Report", "RunFacts"]
+__all__ = ["DataFile", "Plan", "Report", "RunFacts"]

@@ -9,18 +9,18 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from pathlib import Path
 
 from distilbert.backend import BACKENDS
+from distilbert.model_cards.markdown import code, grid
+from distilbert.model_cards.names import base_name, hub_task
+from distilbert.model_cards.parity import parity_section
+from distilbert.model_cards.use import usage
 from distilbert.spec import TASKS
 from distilbert.training.arguments import FREE
-from distilbert.training.reports.card_metadata import hub_name, hub_task, metadata
-from distilbert.training.reports.card_parity import parity_section
-from distilbert.training.reports.card_use import usage
-from distilbert.training.reports.markdown import code, grid
+from distilbert.training.reports.card_metadata import metadata
 from distilbert.training.reports.run_facts import RunFacts
 from distilbert.training.settings import Settings
-from distilbert.training.yaml_text import to_yaml
+from distilbert.yaml_text import to_yaml
 
 _ALWAYS = (
     "learning_rate",
@@ -73,11 +73,6 @@ def _summary(facts: RunFacts) -> str:
         f"It was trained from {code(base_name(facts.base_model))} with `{facts.recipe.COMMAND}` in {title}, "
         "and runs in PyTorch, TensorFlow and JAX."
     )
-
-
-def base_name(base_model: str) -> str:
-    """What a reader may know of where a training started: a name on the hub, or the last part of a path."""
-    return base_model if hub_name(base_model) else Path(base_model).resolve().name
 
 
 def _results(facts: RunFacts) -> list[str]:

@@ -8,23 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from distilbert.model_cards.names import hub_name, hub_task
 from distilbert.training.reports.run_facts import RunFacts
 
-# Task of the model classes -> what the hub and the pipelines call it; others are called the same.
-_HUB_TASKS = {
-    "masked-lm": "fill-mask",
-    "sequence-classification": "text-classification",
-    "encoder": "feature-extraction",
-}
 # What metrics are called on the hub; others are called the same. Losses and counts are no metrics there.
 _HUB_METRICS = {"f1_macro": "f1", "f1_micro": "f1", "pearson": "pearsonr", "em": "exact_match"}
 _NO_METRICS = re.compile(r"loss|examples|samples|steps|runtime|seconds|count|.*_per_second")
-_REPOSITORY = re.compile(r"(?!.*(?:--|\.\.))[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?", re.ASCII)
-
-
-def hub_task(model_task: str) -> str:
-    """The name of a task on the hub and of its pipeline."""
-    return _HUB_TASKS.get(model_task, model_task)
 
 
 def metadata(facts: RunFacts) -> dict[str, Any]:
@@ -40,12 +29,6 @@ def metadata(facts: RunFacts) -> dict[str, Any]:
         "model-index": [{"name": facts.name, "results": results}] if results else None,
     }
     return {name: value for name, value in found.items() if value}
-
-
-def hub_name(base_model: str) -> str | None:
-    """The repository that a model is from, without its revision; None for a folder or file."""
-    name = base_model.partition("@")[0]
-    return name if _REPOSITORY.fullmatch(name) and not Path(base_model).exists() else None
 
 
 def _metrics(facts: RunFacts) -> list[tuple[str, str, float]]:

@@ -16,7 +16,7 @@ import distilbert
 from distilbert.backend import BACKENDS, installed
 from distilbert.errors import DistilBertError
 from distilbert.files import read_json
-from distilbert.training.reports.run_facts import Parity
+from distilbert.model_cards.parity import Parity
 
 CERTIFICATE_NAME = "parity.json"
 _LIMIT = 1800.0  # seconds

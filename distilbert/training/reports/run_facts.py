@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from distilbert.model_cards.parity import Parity
 from distilbert.training.arguments import TrainingArguments
 
 
@@ -51,21 +51,6 @@ class DataFile:
 
 
 @dataclass(frozen=True)
-class Parity:
-    """How a trained model compares in all frameworks.
-
-    Attributes:
-        certificate: as `parity.certificate` makes it; None where there is none.
-        missing: titles of the frameworks that are not installed.
-        problem: why there is no certificate.
-    """
-
-    certificate: Mapping[str, Any] | None = None
-    missing: tuple[str, ...] = ()
-    problem: str | None = None
-
-
-@dataclass(frozen=True)
 class RunFacts:
     """A training that has ended, for its card.
 
@@ -97,4 +82,4 @@ class RunFacts:
     environment: Mapping[str, str]
     hardware: str
     examples: Mapping[str, int] = field(default_factory=dict)
-    parity: Parity = Parity()
+    parity: Parity = field(default_factory=Parity)

@@ -5,11 +5,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from distilbert.backend import BACKENDS
-from distilbert.training.reports.markdown import code, grid
-from distilbert.training.reports.run_facts import Parity
+from distilbert.model_cards.markdown import code, grid
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How a model compares in all frameworks.
+
+    Attributes:
+        certificate: as `parity.certificate` makes it; None where there is none.
+        missing: titles of the frameworks that are not installed.
+        problem: why there is no certificate.
+    """
+
+    certificate: Mapping[str, Any] | None = None
+    missing: tuple[str, ...] = ()
+    problem: str | None = None
 
 
 def parity_section(parity: Parity, file: str = "parity.json", at: str = "where the model was trained") -> list[str]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from distilbert.backend import BACKENDS
-from distilbert.training.reports.card_metadata import hub_task
+from distilbert.model_cards.names import hub_task
 
 # How a pipeline of the task is called, with an input that says what it takes.
 _CALLS = {
