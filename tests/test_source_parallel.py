@@ -236,6 +236,15 @@ def test_a_drift_of_objectives_is_seen(found, replacement):
     assert definitions(text.replace(found, replacement)) != definitions(text)
 
 
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(BACKENDS, 2)))
+def test_same_importance(one, other):
+    texts = source(one, "importance.py"), source(other, "importance.py")
+    first, second = ([row for row in definitions(text) if " def " in row and " loss(" not in row] for text in texts)
+    assert len(first) == 3
+    assert first == second
+    assert shape_comments(texts[0]) == shape_comments(texts[1])
+
+
 def test_the_same_files_in_each_backend():
     files = {
         backend: {path.name for path in Path(REPOSITORY / "distilbert" / backend).glob("*.py")} for backend in BACKENDS

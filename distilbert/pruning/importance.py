@@ -23,6 +23,7 @@ from distilbert.pretrained import PreTrained
 from distilbert.pruning.data import LabelledData, read_data
 from distilbert.pruning.recipe import ScoreRecipe
 from distilbert.tokenizer import DistilBertTokenizer
+from distilbert.trained.recipe import Files, listed
 from distilbert.trained.source import Source, read_source
 from distilbert.training.batch import WEIGHTS, Batch
 
@@ -52,7 +53,7 @@ class HeadImportance:
 
 def head_importance(
     model: str | os.PathLike[str] | PreTrained,
-    data: str | os.PathLike[str] | list[str],
+    data: Files,
     *,
     tokenizer: DistilBertTokenizer | None = None,
     **options: Any,
@@ -72,9 +73,8 @@ def head_importance(
         AnswerError: the derivatives are NaN or infinite.
         BackendError, WeightsError, ConfigError, TokenizerError, HubError: the model cannot be loaded.
     """
-    files = [str(data)] if isinstance(data, str | os.PathLike) else list(map(str, data))
     name = "model" if isinstance(model, PreTrained) else str(model)
-    recipe = ScoreRecipe.from_dict({"model": name, "train": files, **options})
+    recipe = ScoreRecipe.from_dict({"model": name, "train": listed(data), **options})
     if isinstance(model, PreTrained):
         if tokenizer is None or recipe.task is not None or recipe.backend is not None:
             raise InputError("head_importance: a model in memory needs its tokenizer, and has its task and backend")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,13 @@ from distilbert.pruning.data import LabelledData, read_data
 from distilbert.pruning.importance import HeadImportance, HeadScorer
 from distilbert.pruning.recipe import PruneRecipe
 from distilbert.trained.data import main_metric, points
+from distilbert.trained.recipe import Files, Tell, listed
 from distilbert.trained.source import Source, read_source
 from distilbert.training.engine import World
 from distilbert.training.evaluation import evaluate
 from distilbert.training.starting import engine_of, engine_settings
 
 FORMAT = "safetensors"
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Pruned:
 def prune(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    data: str | os.PathLike[str] | list[str],
+    data: Files,
     *,
     heads: int | None = None,
     fraction: float | None = None,
@@ -95,8 +94,7 @@ def prune(
         AnswerError: the derivatives are NaN or infinite.
         BackendError, WeightsError, ConfigError, TokenizerError, HubError: the model cannot be loaded.
     """
-    files = [str(data)] if isinstance(data, str | os.PathLike) else list(map(str, data))
-    given = {"model": str(source), "output": str(target), "train": files, "heads": heads, "fraction": fraction}
+    given = {"model": str(source), "output": str(target), "train": listed(data), "heads": heads, "fraction": fraction}
     return run(PruneRecipe.from_dict({**given, **options}))
 
 

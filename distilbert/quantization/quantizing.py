@@ -23,19 +23,18 @@ from distilbert.quantization.data import Data, read_data
 from distilbert.quantization.recipe import QuantizeRecipe
 from distilbert.quantization.result import Quantized, Row, as_json
 from distilbert.quantization.schemes import Scheme, parse
+from distilbert.trained.recipe import Files, Tell, listed
 from distilbert.trained.source import Source, read_source
 
 TABLE = "quantization.json"
 ROUNDS = 5  # in which all schemes take turns, so that what else the machine does hits all alike
 TIMED = 128  # texts of a round, at most
 
-Tell = Callable[[str], None]
-
 
 def quantize(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
-    data: str | os.PathLike[str] | list[str],
+    data: Files,
     *,
     schemes: Sequence[str] = ("onnx",),
     **options: Any,
@@ -56,8 +55,7 @@ def quantize(
         InputError, FileError: an option or the data cannot be used; lists all that is wrong.
         BackendError, WeightsError, ConfigError, TokenizerError, HubError: the model cannot be exported.
     """
-    files = [str(data)] if isinstance(data, str | os.PathLike) else list(map(str, data))
-    given = {"model": str(source), "output": str(target), "eval": files, "schemes": list(schemes)}
+    given = {"model": str(source), "output": str(target), "eval": listed(data), "schemes": list(schemes)}
     return run(QuantizeRecipe.from_dict({**given, **options}))
 
 

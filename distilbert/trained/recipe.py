@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Callable
 from typing import Any
 
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.settings import Settings, setting
 
+Files = str | os.PathLike[str] | list[str]
+Tell = Callable[[str], None]  # told what is being done at the moment
+
 _FINETUNE = {entry.name: entry for entry in dataclasses.fields(FinetuneRecipe)}
+
+
+def listed(files: Files) -> list[str]:
+    """One file or several, as a recipe lists them."""
+    return [str(files)] if isinstance(files, str | os.PathLike) else list(map(str, files))
 
 
 def same(name: str, **changes: Any) -> Any:
