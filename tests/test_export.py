@@ -199,6 +199,17 @@ def test_what_is_not_installed_is_named_before_anything_is_read(tmp_path, monkey
         export_checkpoint(tmp_path / "absent", tmp_path / "out", "onnx")
 
 
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    need("onnx")
+    config = task_config(TINY, "encoder")
+    tensors = random_tensors(config, "encoder")
+    tensors["embeddings.LayerNorm.bias"][0] = np.nan
+    write_model(tmp_path / "source", config, "encoder", tensors)
+    with pytest.raises(WeightsError, match=r"found NaN or infinity in embeddings.LayerNorm.bias$"):
+        export_checkpoint(tmp_path / "source", tmp_path / "out", "onnx")
+    assert not (tmp_path / "out").exists()
+
+
 def test_positions_far_back_are_compared_too(tmp_path, monkeypatch):
     need("torch-export")
     write_model(tmp_path / "source", TINY, "encoder")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from distilbert.convert.tensor import Array
+from distilbert.errors import WeightsError
 
 _SAMPLED_FROM = 2**20  # bytes; reading more than this at every load would cost more than the load itself
 _SAMPLED_ROWS = 64  # a diverged training leaves NaN all over a matrix
@@ -25,11 +26,20 @@ def all_finite(values: Array) -> bool:
 
 def warn_if_not_finite(tensors: Mapping[str, Array], origin: str) -> None:
     """Warn of tensors with NaN or infinity; of large matrices, which stay unread on disk, only some rows are read."""
-    bad = [name for name, values in tensors.items() if not all_finite(_sample(values))]
-    if bad:
-        more = f" and {len(bad) - 8} more" if len(bad) > 8 else ""
-        names = f"{', '.join(bad[:8])}{more}"
-        warnings.warn(f"{origin}: NaN or infinite weights in {names}; outputs will be NaN", stacklevel=3)
+    if found := _not_finite({name: _sample(values) for name, values in tensors.items()}):
+        warnings.warn(f"{origin}: NaN or infinite weights in {found}; outputs will be NaN", stacklevel=3)
+
+
+def check_finite(tensors: Mapping[str, Array], origin: str) -> None:
+    """Raise WeightsError for tensors with NaN or infinity."""
+    if found := _not_finite(tensors):
+        raise WeightsError(f"{origin}: expected finite weights, found NaN or infinity in {found}")
+
+
+def _not_finite(tensors: Mapping[str, Array]) -> str:
+    """The names of those with NaN or infinity, for a message; empty if there are none."""
+    bad = [name for name, values in tensors.items() if not all_finite(values)]
+    return f"{', '.join(bad[:8])}{f' and {len(bad) - 8} more' if len(bad) > 8 else ''}"
 
 
 def _sample(values: Array) -> Array:

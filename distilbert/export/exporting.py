@@ -18,7 +18,7 @@ from distilbert import backend as backends
 from distilbert.config import DistilBertConfig
 from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.convert.conversion import check_difference, exact_fit
-from distilbert.convert.finite import warn_if_not_finite
+from distilbert.convert.finite import check_finite
 from distilbert.convert.tensor import Array
 from distilbert.convert.tokenizer_files import check_tokenizer, copy_sentence_files, copy_tokenizer
 from distilbert.convert.writing import find_format
@@ -127,7 +127,7 @@ def _read(found: Path, task: str | None, variant: str | None) -> _Source:
     check_difference(checkpoint, fit.task, named=task is not None)
     check_tokenizer(checkpoint)
     tensors = {key: tensor.load().astype(np.float32) for key, tensor in fit.tensors.items()}
-    warn_if_not_finite(tensors, str(checkpoint.weights))
+    check_finite(tensors, str(checkpoint.weights))  # NaN is equal to nothing, so no file could be checked
     return _Source(checkpoint, fit.task, checkpoint.config.replace(dtype="float32"), tensors)
 
 
