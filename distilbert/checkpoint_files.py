@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from distilbert.errors import FileError, WeightsError, describe
 from distilbert.files import read_json
@@ -30,6 +30,8 @@ CARD_FILE = "README.md"
 LICENCE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt", "NOTICE", "NOTICE.txt")
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # best first
 ORBAX_FILE = "_METADATA"  # a folder with this one is a checkpoint of Orbax
+PRESET_FILE = "model.weights.h5"  # a folder with this one is a preset of keras-hub
+EXPORT_FILE = "export.json"  # a folder with this one was written by `distilbert export`
 
 _MODULE_CONFIG = re.compile(r"[1-9]\d*_\w+/config\.json", re.ASCII)
 _MODULE_WEIGHTS = re.compile(r"([1-9]\d*_Dense/)(model\.safetensors|pytorch_model\.bin)", re.ASCII)
@@ -57,6 +59,11 @@ def is_index(weights: str) -> bool:
 def is_orbax(folder: Path) -> bool:
     """Whether a folder is a checkpoint of Orbax, weights itself."""
     return (folder / ORBAX_FILE).is_file()
+
+
+def is_whole(present: Collection[str]) -> bool:
+    """Whether the files `present` are of the kinds in which all files count: Orbax's, keras-hub's, an export."""
+    return any(PurePosixPath(name).name in (ORBAX_FILE, PRESET_FILE, EXPORT_FILE) for name in present)
 
 
 def best_weights(present: Collection[str], names: Collection[str]) -> str | None:

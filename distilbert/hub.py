@@ -21,10 +21,13 @@ from typing import Any
 
 from distilbert.checkpoint_files import (
     CARD_FILE,
+    CONFIG_FILE,
     LICENCE_FILES,
     SMALL_FILES,
     best_weights,
+    files_below,
     is_index,
+    is_whole,
     missing_files,
     missing_files_in,
     sentence_files,
@@ -75,7 +78,8 @@ def resolve(
 
     Returns:
         A folder with config.json, the files of the tokenizer and of sentence embeddings that there are, and a set of
-        weights; or the given weights file.
+        weights; with all files where there are no such weights, but an export, a preset of keras-hub or a checkpoint of
+        Orbax; or the given weights file.
 
     Raises:
         FileError: A local path does not exist or is of the wrong kind.
@@ -180,7 +184,7 @@ class _Request:
             missing = missing_files((), self.weights_names)
         else:
             missing = missing_files_in(folder, self.weights_names)
-            if not missing:
+            if not missing or self._is_whole(files_below(folder)):
                 return folder
         raise HubError(
             f"{self}: {reason}, and the cache {self.cache_dir} lacks {' and '.join(missing)}. "
@@ -197,7 +201,15 @@ class _Request:
         prefix = self._path("")
         return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
 
+    def _is_whole(self, present: Collection[str]) -> bool:
+        """Whether all files are wanted, as there is something other than the usual weights; config.json comes last."""
+        usual = self.weights_names == weights_names() and best_weights(present, self.weights_names) is None
+        return usual and CONFIG_FILE in present and is_whole(present)
+
     def _fetch(self, present: Collection[str]) -> Path:
+        if self._is_whole(present):
+            self._download([name for name in present if name != CONFIG_FILE])
+            return self._download([CONFIG_FILE])
         if missing := missing_files(present, self.weights_names):
             found = ", ".join(sorted(present)[:20]) or "nothing"
             raise HubError(f"{self}: has no {' and no '.join(missing)}; found there: {found}")

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distilbert.checkpoint_files import (
+    PRESET_FILE,
     TOKENIZER_FILES,
     WEIGHTS_FILES,
     best_weights,
+    files_below,
     files_in,
-    is_orbax,
+    is_whole,
     missing_files_in,
     weights_names,
 )
-from distilbert.convert.formats import KERAS_HUB
 from distilbert.convert.keras_hub import PREPROCESSOR_FILE, TASK_FILE, TASK_WEIGHTS
 from distilbert.errors import FileError, HubError
 from distilbert.hub import checked_revision, parse_name
@@ -54,7 +55,7 @@ def push_to_hub(
     and the task that a preset of keras-hub had. A repository with weights that readers prefer is refused.
 
     Args:
-        folder: with config.json and weights, or with a tokenizer.
+        folder: with config.json and weights or an export, or with a tokenizer.
         repo_id: `org/name` or `org/name@branch`; made if it does not exist, as is the branch.
         private: whether a repository that is made now is private.
         token: that may write; default that of HF_TOKEN or `hf auth login`.
@@ -164,14 +165,9 @@ def _check_folder(folder: Path) -> None:
         raise FileError(f"{folder}: no such folder")
     present = files_in(folder)
     is_tokenizer = any(name in present for name in TOKENIZER_FILES[:2]) and not best_weights(present, weights_names())
-    names = () if is_tokenizer or _has_foreign_weights(folder) else weights_names()
+    names = () if is_tokenizer or is_whole(files_below(folder)) else weights_names()
     if missing := missing_files_in(folder, names):
         raise FileError(f"{folder}: not a checkpoint that can be uploaded, it has no {' and no '.join(missing)}")
-
-
-def _has_foreign_weights(folder: Path) -> bool:
-    """Whether the weights are a preset of keras-hub or a checkpoint of Orbax."""
-    return (folder / KERAS_HUB.file_name).is_file() or any(map(is_orbax, folder.iterdir()))
 
 
 def _check_precedence(folder: Path, place: str, there: Collection[str]) -> None:
@@ -180,7 +176,7 @@ def _check_precedence(folder: Path, place: str, there: Collection[str]) -> None:
     best = best_weights(files_in(folder), names)
     if best:
         names = names[: names.index(best.removesuffix(".index.json"))]
-    elif not _has_foreign_weights(folder):
+    elif not is_whole(files_below(folder)):
         return
     if found := best_weights(there, names):
         raise HubError(
@@ -200,7 +196,7 @@ def _contradicting(present: list[str]) -> list[str]:
             patterns += [single, f"{single}.index.json", shards]
     if any(name in present for name in TOKENIZER_FILES[:2]):
         patterns.append(TOKENIZER_FILES[-1])
-    if KERAS_HUB.file_name in present:
+    if PRESET_FILE in present:
         patterns += [TASK_FILE, TASK_WEIGHTS, PREPROCESSOR_FILE]
     return patterns
 

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from distilbert import DistilBertConfig, spec
+from distilbert.checkpoint_files import EXPORT_FILE
 from distilbert.errors import BackendError, FileError, InputError, ParityError, QualityError, WeightsError
 from distilbert.export.exporting import export_checkpoint
 from distilbert.export.formats import FORMATS, INT8, STATIC_INT8
-from distilbert.export.running import RECORD, open_export
+from distilbert.export.running import open_export
 from distilbert.parity import tolerances
 
 from .samples import TINY, random_tensors, task_config, write_model
@@ -77,7 +78,7 @@ def check_matrix(folder: Path, format: str, task: str, source: str) -> None:
     assert done.measurements
     assert all(found.error <= tolerances.FLOAT32.bound for found in done.measurements)
     assert (folder / "out" / FORMATS[format].file).exists()
-    record = json.loads((folder / "out" / RECORD).read_text())
+    record = json.loads((folder / "out" / EXPORT_FILE).read_text())
     assert record["format"] == format
     assert record["parity"].keys() == {found.layer for found in done.measurements}
     assert str(Path(__file__).parents[1]) not in contents(folder / "out")

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distilbert import pipeline, predict_files
-from distilbert.errors import BackendError, FileError, InputError
+from distilbert import pipeline, predict_files, push_to_hub
+from distilbert.checkpoint_files import EXPORT_FILE
+from distilbert.errors import BackendError, FileError, HubError, InputError
 from distilbert.export.exporting import export_checkpoint
-from distilbert.export.running import RECORD, open_export
+from distilbert.export.running import open_export
 from distilbert.parity.certify import verify
 
+from .hub_server import running_hub
 from .pipeline_samples import assert_same, sentences, write_checkpoint
 
 pytest.importorskip("torch")
@@ -63,6 +65,18 @@ def test_other_runtimes_too(format, tmp_path, data_folder):
 def test_all_tasks_in_other_runtimes(task, format, tmp_path, data_folder):
     source, target = exported(tmp_path, data_folder, task, format)
     check_pipeline(source, target, task, format)
+
+
+def test_an_export_on_the_hub(tmp_path, data_folder, monkeypatch):
+    _, target = exported(tmp_path, data_folder, "sequence-classification", "onnx")
+    with running_hub(tmp_path, monkeypatch) as server:
+        push_to_hub(target, "org/exported", token=server.writer)
+        run = pipeline("text-classification", "org/exported")
+        assert run.fast.backend == "onnx"
+        assert_same(run("a good film"), pipeline("text-classification", target)("a good film"), 0)
+        with pytest.raises(HubError, match=r"has model.safetensors, which readers take before"):
+            server.repositories["org/exported"].files["model.safetensors"] = b"other"
+            push_to_hub(target, "org/exported", token=server.writer)
 
 
 def test_openvino_tells_nobody_that_it_is_used():
@@ -169,11 +183,11 @@ def test_what_does_not_go_together(tmp_path, data_folder, monkeypatch):
         pipeline("text-classification", target, dtype="int8")
     monkeypatch.setenv("DISTILBERT_BACKEND", "pt")  # a default, and no demand
     assert pipeline("text-classification", target).fast.backend == "onnx"
-    record = json.loads((target / RECORD).read_text())
-    (target / RECORD).write_text(json.dumps({**record, "format": "coreml", "dtype": None}))
+    record = json.loads((target / EXPORT_FILE).read_text())
+    (target / EXPORT_FILE).write_text(json.dumps({**record, "format": "coreml", "dtype": None}))
     with pytest.raises(FileError, match=r"2 problems(?s:.*)format: expected one of onnx(?s:.*)dtype: .* found None"):
         open_export(target)
-    (target / RECORD).write_text(json.dumps(record))
+    (target / EXPORT_FILE).write_text(json.dumps(record))
     (target / "model.onnx").unlink()
     with pytest.raises(FileError, match=r"model.onnx: is missing; export the model again"):
         open_export(target)

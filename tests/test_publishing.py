@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from huggingface_hub import constants
 
 from distilbert import DistilBertTokenizer, backend, hub, push_to_hub
+from distilbert.convert import open_checkpoint
 from distilbert.convert.arrays import same_bits
 from distilbert.errors import FileError, HubError
 from distilbert.files import write_text
@@ -131,6 +133,25 @@ def test_a_preset_of_another_task_goes(server: HubServer, tmp_path: Path) -> Non
     server.repositories[NAME] = Repository(dict.fromkeys((*stale, "tokenizer.json"), b"old"))
     push_to_hub(tmp_path / "preset", NAME, token=server.writer)
     assert server.repositories[NAME].files.keys() == contents(tmp_path / "preset").keys() | {"tokenizer.json"}
+
+
+@pytest.mark.parametrize("format", ["keras-hub", "orbax"])
+def test_what_has_no_usual_weights_comes_back_whole(server: HubServer, tmp_path: Path, format: str) -> None:
+    if format == "orbax":
+        pytest.importorskip("orbax.checkpoint")
+    tensors = write_model(tmp_path / "model", TINY, "encoder", format=format)
+    push_to_hub(tmp_path / "model", NAME, token=server.writer)
+    folder = hub.resolve(NAME)
+    assert contents(folder) == contents(tmp_path / "model")
+    found = open_checkpoint(folder).fit(TINY, "encoder").tensors
+    assert all(np.array_equal(found[name].load(), values) for name, values in tensors.items())
+    assert server.downloads()[-1].path.endswith("config.json"), "which says that all else is there"
+    assert hub.resolve(NAME, local_files_only=True) == folder
+    (folder / "config.json").unlink()
+    with pytest.raises(HubError, match="lacks config.json and weights"):
+        hub.resolve(NAME, local_files_only=True)
+    with pytest.raises(HubError, match=r"has no weights \(model.fp16.safetensors"):
+        hub.resolve(NAME, variant="fp16")
 
 
 def test_a_private_repository(server: HubServer, folder: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from distilbert.checkpoint_files import PRESET_FILE
 from distilbert.convert.tensor import StoredFile, StoredTensor
 from distilbert.errors import FileError
 
@@ -61,7 +62,7 @@ FORMATS = {
         Format("flax", "flax_model.msgpack", "flax", "flax_msgpack"),
     )
 }
-KERAS_HUB = Format("keras-hub", "model.weights.h5", "keras-hub", "keras_weights_h5")  # a preset: more files than one
+KERAS_HUB = Format("keras-hub", PRESET_FILE, "keras-hub", "keras_weights_h5")  # a preset: more files than one
 ORBAX = Format("orbax", "flax_model.orbax", "flax", "orbax_folder")  # this "file" is a folder
 ALL_FORMATS = {**FORMATS, KERAS_HUB.name: KERAS_HUB, ORBAX.name: ORBAX}
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from distilbert import __version__, hub, spec
 from distilbert import backend as backends
+from distilbert.checkpoint_files import EXPORT_FILE
 from distilbert.config import DistilBertConfig
 from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.convert.conversion import check_difference, exact_fit
@@ -25,7 +26,7 @@ from distilbert.convert.writing import find_format
 from distilbert.defaults import MAX_DROP
 from distilbert.errors import InputError, ParityError
 from distilbert.export.formats import QUANTIZED, STATIC_INT8, Format, find
-from distilbert.export.running import RECORD, ExportedModel, files_of, open_session
+from distilbert.export.running import ExportedModel, files_of, open_session
 from distilbert.files import check_new_folder, staged_folder, write_json
 from distilbert.inference.quality import check_quality
 from distilbert.inference.streaming import check_item
@@ -157,7 +158,7 @@ def _write(
     copy_tokenizer(source.checkpoint, staging, find_format("safetensors"))
     if source.task == "encoder":
         copy_sentence_files(source.checkpoint.weights.parent, staging)
-    write_json(staging / RECORD, record)
+    write_json(staging / EXPORT_FILE, record)
     names = tuple(found.relative_to(staging).as_posix() for found in files_of(staging))
     return Export(row, source.task, dtype, names, nbytes, measured, drop)
 

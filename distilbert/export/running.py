@@ -12,6 +12,7 @@ import numpy as np
 
 from distilbert import backend as backends
 from distilbert import spec
+from distilbert.checkpoint_files import EXPORT_FILE
 from distilbert.config import DTYPES, DistilBertConfig
 from distilbert.errors import FileError, InputError, describe
 from distilbert.export.formats import FORMATS, QUANTIZED, Format, find
@@ -20,13 +21,11 @@ from distilbert.files import read_json
 from distilbert.inference import fast_model
 from distilbert.inference.packing import Batch, Pack, powers_of_two, row_length
 
-RECORD = "export.json"
-
 
 def export_folder(path: Path) -> Path | None:
     """The folder that `export_checkpoint` wrote, given it or the file in it; None for anything else."""
     folder = path if path.is_dir() else path.parent
-    return folder if path.exists() and (folder / RECORD).is_file() else None
+    return folder if path.exists() and (folder / EXPORT_FILE).is_file() else None
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -83,7 +82,7 @@ def open_session(row: Format, path: Path, task: str) -> Session:
 
 
 def _record(folder: Path) -> dict[str, str]:
-    record = read_json(folder / RECORD)
+    record = read_json(folder / EXPORT_FILE)
     expected = {"format": list(FORMATS), "task": list(spec.TASKS), "dtype": [*DTYPES, *QUANTIZED]}
     problems = [
         f"{name}: expected one of {', '.join(known)}; found {record.get(name)!r}"
@@ -91,7 +90,7 @@ def _record(folder: Path) -> dict[str, str]:
         if record.get(name) not in known
     ]
     if problems:
-        raise FileError(describe(f"{folder / RECORD}", problems))
+        raise FileError(describe(f"{folder / EXPORT_FILE}", problems))
     return {name: record[name] for name in expected}
 
 
