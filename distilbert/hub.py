@@ -188,7 +188,8 @@ class _Request:
                 return folder
         raise HubError(
             f"{self}: {reason}, and the cache {self.cache_dir} lacks {' and '.join(missing)}. "
-            "Ask for it once with the hub in reach, or name a cache that has it (HF_HUB_CACHE)"
+            "Ask for it once with the hub in reach, or name a cache that has it (HF_HUB_CACHE); "
+            f"no local file or folder is called {self.repository} either"
         )
 
     def _list(self) -> set[str]:
