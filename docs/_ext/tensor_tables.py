@@ -156,17 +156,16 @@ def _shapes(found: Sequence[spec.TensorSpec], task: str) -> str:
 
 
 def _names(found: Sequence[spec.TensorSpec], task: str, start: bool) -> str:
-    """The spellings in columns; with `start`, what all names of a column begin with stands once, at its head."""
+    """The spellings in columns; with `start`, what all names of a column begin with stands once, above the table."""
     columns = [[spell(tensor, task) for tensor in found] for spell in _DIALECTS.values()]
     starts = [_common_start([name for name in column if name]) if start else "" for column in columns]
-    rows = [[f"{code(text)}…" for text in starts]] if start else []
-    for names in zip(*columns, strict=True):
-        rows.append([_cell(name, text) for name, text in zip(names, starts, strict=True)])
-    return grid(tuple(_DIALECTS), rows, "l" * len(_DIALECTS))
-
-
-def _cell(name: str | None, start: str) -> str:
-    return _NONE if name is None else ("…" if start else "") + code(name.removeprefix(start))
+    said = ", ".join(f"{code(text)} ({dialect})" for dialect, text in zip(_DIALECTS, starts, strict=True))
+    rows = [
+        [code(name.removeprefix(text)) if name else _NONE for name, text in zip(names, starts, strict=True)]
+        for names in zip(*columns, strict=True)
+    ]
+    names = grid(tuple(_DIALECTS), rows, "l" * len(_DIALECTS))
+    return f"Their names begin with {said}, and go on with\n\n{names}" if start else names
 
 
 def _common_start(names: Iterable[str]) -> str:
