@@ -215,9 +215,9 @@ def opening(table: str, arguments: Sequence[str]) -> list[str]:
         f"```sh\n{command}\n```",
         "and holds for the versions at its end. On another processor the last digits may be others.",
         "The tables beside transformers are of calls with ids and a mask alone, in float32, for its DistilBERT takes "
-        'no positions. Its class for PyTorch has read the checkpoint as it is, with `attn_implementation="eager"`, and '
-        "those for TensorFlow and Flax what is written here for them, in float32. All are compared with the same "
-        "reference.",
+        "no positions. In PyTorch the class is the one that config.json names, so that a BERT is not folded, and has "
+        'read the checkpoint as it is, with `attn_implementation="eager"`. Those of TensorFlow and Flax have read what '
+        "is written here for them, in float32. All are compared with the same reference.",
     ]
 
 
