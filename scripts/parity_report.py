@@ -205,6 +205,7 @@ def opening(table: str, arguments: Sequence[str]) -> list[str]:
     return [
         "# Parity report",
         "<!-- Written by scripts/parity_report.py; changes here are lost. -->",
+        '<span class="compact"></span>',
         "What `distilbert verify` finds for real checkpoints: the same inputs through PyTorch, TensorFlow, JAX and the "
         "NumPy reference in float64, and of every layer the largest error, relative to the layer's largest value, "
         "beside its bound. How it is measured, and why the bounds are what they are: {doc}`parity`.",
