@@ -155,11 +155,12 @@ def test_make_targets_exist():
 # Generated parts.
 
 
-def test_the_tables_of_the_readme_are_those_of_the_code(extension):
+@pytest.mark.parametrize(("page", "count"), [(README, 2), (DOCS / "tensors.md", 6)], ids=["README", "tensors"])
+def test_the_tables_in_a_page_are_those_of_the_code(extension, page, count):
     tables, _ = extension
-    text = README.read_text(encoding="utf-8")
-    assert text.count("<!-- table:") == 2
-    assert tables.refreshed(text) == text, "run: python docs/_ext/tables.py README.md"
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<!-- table:") == count
+    assert tables.refreshed(text) == text, f"run: python docs/_ext/tables.py {page.relative_to(REPOSITORY)}"
 
 
 def test_every_generated_table_has_its_rows(extension):
@@ -169,8 +170,10 @@ def test_every_generated_table_has_its_rows(extension):
         assert str(row) in made["bounds"]
         assert row.reason in made["reasons"]
     for name in distilbert.spec.tensors(distilbert.DistilBertConfig(n_layers=1), "masked-lm"):
-        assert name.replace("layer.0.", "layer.{i}.") in made["encoder-tensors"] + made["head-tensors"]
-    names = re.findall(r"```\{generated\} ([\w-]+)", "".join(page.read_text(encoding="utf-8") for page in PAGES))
+        leaf = re.sub(r"^distilbert\.(transformer\.layer\.0\.)?", "", name)
+        assert f"`{leaf}`" in made["embedding-tensors"] + made["layer-tensors"] + made["head-tensors"]
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    names = re.findall(r"(?:```\{generated\}|<!-- table:) ([\w-]+)", text)
     assert sorted(set(names)) == sorted(made)
 
 

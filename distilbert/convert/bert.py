@@ -26,7 +26,7 @@ _BIAS = "cls.predictions.bias"
 _SAME_BIAS = "cls.predictions.decoder.bias"  # PyTorch files have the one bias of the masked-LM head under both names
 
 # BERT's path -> DistilBERT's path, both without prefix.
-_LAYERS = {
+LAYERS = {
     r"embeddings\.(word_embeddings|position_embeddings|LayerNorm)": r"embeddings.\1",
     r"encoder\.layer\.([0-9]+)\.attention\.self\.query": r"transformer.layer.\1.attention.q_lin",
     r"encoder\.layer\.([0-9]+)\.attention\.self\.key": r"transformer.layer.\1.attention.k_lin",
@@ -158,7 +158,7 @@ def _add_first_row(table: StoredTensor, rows: StoredTensor, origin: str) -> Stor
 
 def _rename(name: str) -> str:
     path, _, leaf = name.rpartition(".")
-    for pattern, ours in _LAYERS.items():
+    for pattern, ours in LAYERS.items():
         match = re.fullmatch(pattern, path)
         if match:
             return f"{match.expand(ours)}.{leaf}"

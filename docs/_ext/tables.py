@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables of the documentation that say what the code says, as Markdown made from the code itself.
 
-    python docs/_ext/tables.py README.md
+    python docs/_ext/tables.py README.md docs/tensors.md
 
 writes those of a file anew that stand between `<!-- table: NAME -->` and `<!-- end -->`.
 """
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import tensor_tables
 import typer
 from side_by_side import BACKENDS, PACKAGE
 
@@ -24,8 +25,6 @@ from distilbert import backend, cli, errors, spec
 from distilbert.config import ACTIVATIONS, ALIASES, DistilBertConfig
 from distilbert.convert.formats import FORMATS
 from distilbert.parity import tolerances
-
-_DIALECTS = ("pt", "tf", "flax")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -70,21 +69,6 @@ def tasks() -> str:
         (code(task.name), ", ".join(map(code, task.aliases)), code(task.class_name)) for task in spec.TASKS.values()
     ]
     return table(("task", "also called", "class"), rows)
-
-
-def encoder_tensors() -> str:
-    """Every tensor of the encoder in a model with a head; `{i}` is the number of a layer."""
-    return _tensors(name for name in _every_tensor("masked-lm") if not spec.is_head_tensor(name))
-
-
-def head_tensors() -> str:
-    """Every tensor of each head, headed by its class."""
-    parts = []
-    for task in spec.TASKS.values():
-        if task.layers:
-            names = [name for name in _every_tensor(task.name) if spec.is_head_tensor(name)]
-            parts.append(f"**{task.class_name}**\n\n{_tensors(names, task.name)}")
-    return "\n\n".join(parts)
 
 
 def config() -> str:
@@ -137,45 +121,14 @@ TABLES: dict[str, Callable[[], str]] = {
         reasons,
         formats,
         tasks,
-        encoder_tensors,
-        head_tensors,
         config,
         activations,
         attention,
         error_classes,
         commands,
+        *tensor_tables.TABLES,
     )
 }
-
-
-def _every_tensor(task: str) -> dict[str, spec.TensorSpec]:
-    labels = 2 if task == "question-answering" else 3
-    config = DistilBertConfig(n_layers=1, num_labels=labels, tie_word_embeddings=False)
-    return spec.tensors(config, task)
-
-
-def _tensors(names: Iterable[str], task: str = "masked-lm") -> str:
-    found = _every_tensor(task)
-    rows = []
-    for name in names:
-        spellings = [spec.native_name(found[name], dialect) for dialect in _DIALECTS]
-        rows.append([code(_numbered(spelling)) for spelling in spellings] + [_shape(found[name], task)])
-    return table(("canonical, PyTorch", "TensorFlow", "Flax", "shape in PyTorch"), rows)
-
-
-def _numbered(name: str) -> str:
-    return (
-        name.replace("layer.0.", "layer.{i}.").replace("layer_._0/", "layer_._{i}/").replace("layer/0/", "layer/{i}/")
-    )
-
-
-def _shape(tensor: spec.TensorSpec, task: str) -> str:
-    """The shape in names of config fields."""
-    layers = [*spec.EMBEDDING_LAYERS, *spec.BLOCK_LAYERS, *spec.TASKS[task].layers]
-    path = tensor.path.removeprefix(spec.PREFIX).removeprefix("transformer.layer.0.")
-    sizes = next(layer.sizes for layer in layers if layer.path == path)
-    shown = sizes if tensor.leaf == "weight" else sizes[:1]
-    return f"({', '.join('dim' if size == 'attention' else str(size) for size in shown)}{',' * (len(shown) == 1)})"
 
 
 def _implementations(framework: str) -> tuple[list[str], str]:
