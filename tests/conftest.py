@@ -12,9 +12,15 @@ import pytest
 
 from .ray_cluster import Cluster, cluster
 
-os.environ.setdefault("DISTILBERT_COMPILE_CACHE", "0")  # tests leave nothing behind
-
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder for what JAX compiles: models and engines that are made anew in each test compile the same programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DISTILBERT_COMPILE_CACHE", str(tmp_path_factory.mktemp("xla")))
+        yield
 
 
 @pytest.fixture(scope="session")

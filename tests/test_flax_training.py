@@ -19,18 +19,6 @@ TASK = "sequence-classification"
 PLAN = TensorPlan(trained=True, decay=0.1, rate_factor=1.0)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compile_cache(tmp_path_factory):
-    """Programs on disk: each engine compiles its own, the same as the others'."""
-    from jax.experimental.compilation_cache import compilation_cache
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DISTILBERT_COMPILE_CACHE", str(tmp_path_factory.mktemp("xla")))
-        yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
-
-
 def engine(
     task: str = TASK, plan: TensorPlan = PLAN, frozen: str = "none", dtype: str = "float32", **options
 ) -> Engine:
