@@ -658,6 +658,7 @@ def test_plain_pt_end_to_end(tmp_path):
     assert (tmp_path / "again.json").read_bytes() == files["json"].read_bytes()
 
 
+@pytest.mark.slow
 def test_scaling_end_to_end(tmp_path):
     if backend.BACKENDS["pt"].missing:
         pytest.skip("PyTorch is not installed")

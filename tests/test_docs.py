@@ -97,7 +97,12 @@ def extension():
 # Code.
 
 
-@pytest.mark.parametrize("block", PYTHON, ids=str)
+@pytest.mark.parametrize(
+    "block",
+    # The guides for the tasks are whole trainings.
+    [pytest.param(block, marks=pytest.mark.slow if block.page.parent.name == "tasks" else ()) for block in PYTHON],
+    ids=str,
+)
 def test_python_runs(block, tmp_path, monkeypatch, capsys):
     missing = [
         backend.BACKENDS[name].title

@@ -64,15 +64,15 @@ def test_every_batch_in_few_programs(programs) -> None:
 
 
 def test_warm_up_leaves_nothing_to_compile(caplog, monkeypatch) -> None:
-    monkeypatch.setattr(FastModel, "tokens_per_pack", 128)  # for fewer programs
-    fast = DistilBertForSequenceClassification(SMALL.replace(max_position_embeddings=20), seed=0).for_inference()
+    monkeypatch.setattr(FastModel, "tokens_per_pack", 64)  # for fewer programs
+    fast = DistilBertForSequenceClassification(SMALL.replace(max_position_embeddings=12), seed=0).for_inference()
     fast.warm_up()
     random = np.random.default_rng(0)
     with jax.log_compiles():
-        for length in range(1, 21):
+        for length in range(1, 13):
             for batch in (1, 3, 40):
                 fast(np.ones((batch, length), np.int64))
-        for longest in (1, 2, 5, 20):
+        for longest in (1, 2, 5, 12):
             for count in (1, 3, 40, 900):
                 list(fast.run([[1] * length for length in random.integers(1, longest + 1, count)]))
         assert "Compiling" not in caplog.text

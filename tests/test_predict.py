@@ -150,7 +150,9 @@ class Stop(Exception):
     """Raised in the middle of a run."""
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet", "arrow", "csv.gz"])
+@pytest.mark.parametrize(
+    "suffix", ["csv", "jsonl", "parquet", *(pytest.param(one, marks=pytest.mark.slow) for one in ("arrow", "csv.gz"))]
+)
 def test_a_run_cut_short_is_gone_on_with(source: Path, tmp_path: Path, suffix: str) -> None:
     whole, target = tmp_path / f"whole.{suffix}", tmp_path / f"out.{suffix}"
     bad = write(tmp_path / "more.csv", [{"id": "x", "text": "long " * 600}] * 3)

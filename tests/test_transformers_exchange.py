@@ -32,6 +32,10 @@ frameworks = pytest.mark.parametrize(
     ],
 )
 tasks = pytest.mark.parametrize("task", spec.TASKS)
+USUAL = ("encoder", "masked-lm", "sequence-classification")
+usual_tasks = pytest.mark.parametrize(  # of the others only what transformers writes is in every run
+    "task", [task if task in USUAL else pytest.param(task, marks=pytest.mark.slow) for task in spec.TASKS]
+)
 
 
 def ours(name: str, task: str, folder: Path) -> Any:
@@ -76,7 +80,7 @@ def test_what_transformers_writes_is_read(tmp_path: Path, framework: str, task: 
 
 
 @frameworks
-@tasks
+@usual_tasks
 def test_what_is_written_here_transformers_loads(tmp_path: Path, framework: str, task: str) -> None:
     config = task_config(TINY, task)
     tensors = random_tensors(config, task)
