@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from distilbert.errors import FileError, WeightsError, describe
 from distilbert.files import read_json
@@ -30,8 +30,14 @@ CARD_FILE = "README.md"
 LICENCE_FILES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt", "NOTICE", "NOTICE.txt")
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin", "tf_model.h5", "flax_model.msgpack")  # best first
 ORBAX_FILE = "_METADATA"  # a folder with this one is a checkpoint of Orbax
-PRESET_FILE = "model.weights.h5"  # a folder with this one is a preset of keras-hub
+PRESET_FILE = "model.weights.h5"  # a folder with this one is a preset of keras-hub, and may have the next ones
+PRESET_FILES = (
+    "metadata.json", "tokenizer.json", "assets/tokenizer/vocabulary.txt", "preprocessor.json", "task.json",
+    "task.weights.h5",
+)  # fmt: skip
 EXPORT_FILE = "export.json"  # a folder with this one was written by `distilbert export`
+# What may be run if it is from the hub: unlike others, these formats hold data for their runtimes and no code.
+EXPORTED_FILES = ("model.onnx", "openvino_model.xml", "openvino_model.bin", "model.tflite")
 
 _MODULE_CONFIG = re.compile(r"[1-9]\d*_\w+/config\.json", re.ASCII)
 _MODULE_WEIGHTS = re.compile(r"([1-9]\d*_Dense/)(model\.safetensors|pytorch_model\.bin)", re.ASCII)
@@ -61,9 +67,19 @@ def is_orbax(folder: Path) -> bool:
     return (folder / ORBAX_FILE).is_file()
 
 
-def is_whole(present: Collection[str]) -> bool:
-    """Whether the files `present` are of the kinds in which all files count: Orbax's, keras-hub's, an export."""
-    return any(PurePosixPath(name).name in (ORBAX_FILE, PRESET_FILE, EXPORT_FILE) for name in present)
+def other_weights(present: Collection[str]) -> list[str]:
+    """Those of the files `present` that are an export, else a preset of keras-hub, else checkpoints of Orbax.
+
+    Exports are of the formats that may be run from the hub. The last file is there in no other kind of checkpoint.
+    """
+    exported = [name for name in EXPORTED_FILES if name in present]
+    if exported and EXPORT_FILE in present:
+        return [*exported, EXPORT_FILE]
+    if PRESET_FILE in present:
+        return [*(name for name in PRESET_FILES if name in present), PRESET_FILE]
+    folders = sorted(name.partition("/")[0] for name in present if re.fullmatch(f"[^/]+/{ORBAX_FILE}", name))
+    inside = [name for name in present if name.partition("/")[0] in folders and not name.endswith(f"/{ORBAX_FILE}")]
+    return [*sorted(inside), *(f"{folder}/{ORBAX_FILE}" for folder in folders)]
 
 
 def best_weights(present: Collection[str], names: Collection[str]) -> str | None:

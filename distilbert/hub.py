@@ -23,13 +23,14 @@ from distilbert.checkpoint_files import (
     CARD_FILE,
     CONFIG_FILE,
     LICENCE_FILES,
+    PRESET_FILE,
     SMALL_FILES,
     best_weights,
     files_below,
     is_index,
-    is_whole,
     missing_files,
     missing_files_in,
+    other_weights,
     sentence_files,
     shard_names,
     weights_names,
@@ -78,8 +79,8 @@ def resolve(
 
     Returns:
         A folder with config.json, the files of the tokenizer and of sentence embeddings that there are, and a set of
-        weights; with all files where there are no such weights, but an export, a preset of keras-hub or a checkpoint of
-        Orbax; or the given weights file.
+        weights; where there are none, an export, a preset of keras-hub or checkpoints of Orbax; or the given weights
+        file.
 
     Raises:
         FileError: A local path does not exist or is of the wrong kind.
@@ -184,12 +185,14 @@ class _Request:
             missing = missing_files((), self.weights_names)
         else:
             missing = missing_files_in(folder, self.weights_names)
-            if not missing or self._is_whole(files_below(folder)):
+            if not missing or self._others(files_below(folder)):
                 return folder
+        nothing_local = (
+            "" if os.path.exists(self.repository) else f"; no local file or folder is called {self.repository} either"
+        )
         raise HubError(
             f"{self}: {reason}, and the cache {self.cache_dir} lacks {' and '.join(missing)}. "
-            "Ask for it once with the hub in reach, or name a cache that has it (HF_HUB_CACHE); "
-            f"no local file or folder is called {self.repository} either"
+            f"Ask for it once with the hub in reach, or name a cache that has it (HF_HUB_CACHE){nothing_local}"
         )
 
     def _list(self) -> set[str]:
@@ -202,24 +205,21 @@ class _Request:
         prefix = self._path("")
         return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
 
-    def _is_whole(self, present: Collection[str]) -> bool:
-        """Whether all files are wanted, as there is something other than the usual weights; config.json comes last."""
-        usual = self.weights_names == weights_names() and best_weights(present, self.weights_names) is None
-        return usual and CONFIG_FILE in present and is_whole(present)
+    def _others(self, present: Collection[str]) -> list[str]:
+        """Weights of another kind, where there are none of the usual names, and none of a variant are asked for."""
+        if self.weights_names not in ((), weights_names()) or best_weights(present, weights_names()):
+            return []
+        others = other_weights(present) if CONFIG_FILE in present else []
+        return others if self.weights_names or PRESET_FILE in others else []  # a preset's tokenizer is read with it
 
     def _fetch(self, present: Collection[str]) -> Path:
-        if self._is_whole(present):
-            self._download([name for name in present if name != CONFIG_FILE])
-            return self._download([CONFIG_FILE])
+        if others := self._others(present):
+            self._download([*dict.fromkeys(self._small(present) + others[:-1])])
+            return self._download(others[-1:])  # in the cache it says that all the rest is there
         if missing := missing_files(present, self.weights_names):
             found = ", ".join(sorted(present)[:20]) or "nothing"
             raise HubError(f"{self}: has no {' and no '.join(missing)}; found there: {found}")
-        weights = best_weights(present, self.weights_names)
-        small = [name for name in SMALL_FILES if name in present]
-        if self.weights_names:
-            small += sentence_files(present)
-        if self.documents:
-            small += [name for name in (CARD_FILE, *LICENCE_FILES) if name in present]
+        weights, small = best_weights(present, self.weights_names), self._small(present)
         # Weights come last: where an interrupted download left them in the cache, all the rest is there too.
         if weights is None:
             folder = self._download(small)
@@ -232,6 +232,15 @@ class _Request:
         if missing := missing_files_in(folder, self.weights_names):
             raise HubError(f"{self}: incomplete, the hub did not give {' and '.join(missing)}")
         return folder
+
+    def _small(self, present: Collection[str]) -> list[str]:
+        """The files beside the weights that are wanted, of those present."""
+        small = [name for name in SMALL_FILES if name in present]
+        if self.weights_names:
+            small += sentence_files(present)
+        if self.documents:
+            small += [name for name in (CARD_FILE, *LICENCE_FILES) if name in present]
+        return small
 
     def _download(self, names: list[str], attempts: int = ATTEMPTS) -> Path:
         try:

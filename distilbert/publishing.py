@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from distilbert.checkpoint_files import (
+    EXPORT_FILE,
+    EXPORTED_FILES,
     PRESET_FILE,
     TOKENIZER_FILES,
     WEIGHTS_FILES,
     best_weights,
     files_below,
     files_in,
-    is_whole,
     missing_files_in,
+    other_weights,
     weights_names,
 )
 from distilbert.convert.keras_hub import PREPROCESSOR_FILE, TASK_FILE, TASK_WEIGHTS
@@ -90,7 +92,7 @@ def push_to_hub(
                 revision=branch,
                 commit_message=commit_message or f"Upload {folder.resolve().name}",
                 ignore_patterns=[*_HIDDEN],
-                delete_patterns=_contradicting(files_in(folder)),
+                delete_patterns=_contradicting(folder),
             )
     except HubError:
         raise
@@ -165,7 +167,7 @@ def _check_folder(folder: Path) -> None:
         raise FileError(f"{folder}: no such folder")
     present = files_in(folder)
     is_tokenizer = any(name in present for name in TOKENIZER_FILES[:2]) and not best_weights(present, weights_names())
-    names = () if is_tokenizer or is_whole(files_below(folder)) else weights_names()
+    names = () if is_tokenizer or EXPORT_FILE in present or other_weights(files_below(folder)) else weights_names()
     if missing := missing_files_in(folder, names):
         raise FileError(f"{folder}: not a checkpoint that can be uploaded, it has no {' and no '.join(missing)}")
 
@@ -176,7 +178,7 @@ def _check_precedence(folder: Path, place: str, there: Collection[str]) -> None:
     best = best_weights(files_in(folder), names)
     if best:
         names = names[: names.index(best.removesuffix(".index.json"))]
-    elif not is_whole(files_below(folder)):
+    elif not other_weights(files_below(folder)):
         return
     if found := best_weights(there, names):
         raise HubError(
@@ -185,9 +187,9 @@ def _check_precedence(folder: Path, place: str, there: Collection[str]) -> None:
         )
 
 
-def _contradicting(present: list[str]) -> list[str]:
+def _contradicting(folder: Path) -> list[str]:
     """Patterns of what may be in the repository and would be read in place of the files, or together with them."""
-    patterns = []
+    present, patterns = files_in(folder), []
     for single in WEIGHTS_FILES:
         stem, _, ending = single.rpartition(".")
         shard = re.compile(rf"{stem}-\d{{5}}-of-\d{{5}}\.{ending}")
@@ -198,6 +200,10 @@ def _contradicting(present: list[str]) -> list[str]:
         patterns.append(TOKENIZER_FILES[-1])
     if PRESET_FILE in present:
         patterns += [TASK_FILE, TASK_WEIGHTS, PREPROCESSOR_FILE]
+    if EXPORT_FILE in present:
+        patterns += EXPORTED_FILES
+    elif other_weights(files_below(folder)):
+        patterns.append(EXPORT_FILE)
     return patterns
 
 

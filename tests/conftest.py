@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def compile_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A folder for what JAX compiles: models and engines that are made anew in each test compile the same programs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISTILBERT_COMPILE_CACHE", str(tmp_path_factory.mktemp("xla")))

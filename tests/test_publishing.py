@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from huggingface_hub import constants
 
-from distilbert import DistilBertTokenizer, backend, hub, push_to_hub
+from distilbert import DistilBertConfig, DistilBertTokenizer, backend, convert_checkpoint, hub, push_to_hub
 from distilbert.convert import open_checkpoint
 from distilbert.convert.arrays import same_bits
 from distilbert.errors import FileError, HubError
 from distilbert.files import write_text
 
 from .hub_server import HubServer, Repository, point_at, running_hub
-from .samples import TINY, write_model
+from .samples import TINY, task_config, write_model
 from .test_hub import contents
 
 NAME = "org/new"
@@ -145,13 +145,55 @@ def test_what_has_no_usual_weights_comes_back_whole(server: HubServer, tmp_path:
     assert contents(folder) == contents(tmp_path / "model")
     found = open_checkpoint(folder).fit(TINY, "encoder").tensors
     assert all(np.array_equal(found[name].load(), values) for name, values in tensors.items())
-    assert server.downloads()[-1].path.endswith("config.json"), "which says that all else is there"
+    last = server.downloads()[-1].path.rpartition("/")[2]
+    assert last == {"keras-hub": "model.weights.h5", "orbax": "_METADATA"}[format], "which says that all else is there"
     assert hub.resolve(NAME, local_files_only=True) == folder
-    (folder / "config.json").unlink()
-    with pytest.raises(HubError, match="lacks config.json and weights"):
+    next(folder.rglob(last)).unlink()
+    with pytest.raises(HubError, match="lacks weights"):
         hub.resolve(NAME, local_files_only=True)
     with pytest.raises(HubError, match=r"has no weights \(model.fp16.safetensors"):
         hub.resolve(NAME, variant="fp16")
+
+
+def test_config_and_tokenizer_of_a_preset(server: HubServer, tmp_path: Path) -> None:
+    write_model(tmp_path / "source", task_config(TINY, "encoder"), "encoder")
+    words = [f"word{number}" for number in range(TINY.vocab_size - 5)]
+    (tmp_path / "source" / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    convert_checkpoint(tmp_path / "source", tmp_path / "preset", to="keras-hub")
+    for name in ("org/tokenizer", "org/config"):
+        push_to_hub(tmp_path / "preset", name, token=server.writer)
+    assert DistilBertTokenizer.from_pretrained("org/tokenizer")("word3")["input_ids"] == [2, 8, 3]
+    assert DistilBertConfig.from_pretrained("org/config").dim == TINY.dim
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a/b/_METADATA": b"{}", "a/b/x": b"x"},
+        {"below/export.json": b"{}", "below/model.onnx": b"x"},
+        {"export.json": b'{"format": "torch-export"}', "model.pt2": b"code"},
+        {"export.json": b'{"format": "saved-model"}', "saved_model/saved_model.pb": b"code"},
+    ],
+)
+def test_what_is_no_checkpoint_or_may_hold_code_is_not_fetched(server: HubServer, files: dict[str, bytes]) -> None:
+    server.repositories[NAME] = Repository({"config.json": b"{}", **files})
+    with pytest.raises(HubError, match="has no weights"):
+        hub.resolve(NAME)
+    assert not server.downloads()
+
+
+def test_an_older_export_goes(server: HubServer, tmp_path: Path) -> None:
+    server.repositories[NAME] = Repository({"export.json": b"{}", "model.onnx": b"old", "README.md": b"old"})
+    write_model(tmp_path / "preset", TINY, "encoder", format="keras-hub")
+    push_to_hub(tmp_path / "preset", NAME, token=server.writer)
+    assert "export.json" not in server.repositories[NAME].files
+    write_model(tmp_path / "export", TINY, "encoder")
+    (tmp_path / "export" / "model.safetensors").unlink()
+    for name in ("export.json", "model.tflite"):
+        (tmp_path / "export" / name).write_text("{}")
+    push_to_hub(tmp_path / "export", NAME, token=server.writer)
+    assert "model.onnx" not in server.repositories[NAME].files
+    assert {"export.json", "model.tflite"} <= contents(hub.resolve(NAME)).keys()
 
 
 def test_a_private_repository(server: HubServer, folder: Path) -> None:

@@ -128,7 +128,7 @@ def _read(found: Path, task: str | None, variant: str | None) -> _Source:
     check_difference(checkpoint, fit.task, named=task is not None)
     check_tokenizer(checkpoint)
     tensors = {key: tensor.load().astype(np.float32) for key, tensor in fit.tensors.items()}
-    check_finite(tensors, str(checkpoint.weights))  # NaN is equal to nothing, so no file could be checked
+    check_finite(tensors, str(checkpoint.weights))  # outputs that are NaN or infinite cannot be compared
     return _Source(checkpoint, fit.task, checkpoint.config.replace(dtype="float32"), tensors)
 
 

@@ -22,14 +22,14 @@ def load() -> Any:
 
     A fork may end in a deadlock beside JAX, and what a user computes is nobody else's business.
     """
-    blocked = "openvino_telemetry" not in sys.modules
+    blocked = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
     if blocked:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an ImportError, which OpenVINO expects
     try:
         import openvino
     finally:
         if blocked:
-            del sys.modules["openvino_telemetry"]
+            sys.modules.pop("openvino_telemetry", None)
     return openvino
 
 

@@ -43,6 +43,8 @@ def read_pairs(task: TextClassification, files: Sequence[Path], limit: int | Non
     Raises:
         InputError, FileError: lists what is wrong, with file and row.
     """
+    if missing := [str(path) for path in files if not task.columns(path).get("text_pair")]:
+        raise InputError(f"{', '.join(missing)}: expected a column text_pair; name yours with text_pair=NAME as column")
     problems, found = Problems(), FoundLabels()
     texts: list[str] = []
     for chunk in task.parsed(files, limit, problems):
