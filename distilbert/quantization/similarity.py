@@ -43,14 +43,12 @@ def read_pairs(task: TextClassification, files: Sequence[Path], limit: int | Non
     Raises:
         InputError, FileError: lists what is wrong, with file and row.
     """
-    if missing := [str(path) for path in files if not task.columns(path).get("text_pair")]:
-        raise InputError(f"{', '.join(missing)}: expected a column text_pair; name yours with text_pair=NAME as column")
     problems, found = Problems(), FoundLabels()
     texts: list[str] = []
     for chunk in task.parsed(files, limit, problems):
         for place, row in chunk:
             if len(row.texts) != 2 or row.listed:
-                problems.add(place, "expected text, text_pair and one number as their label")
+                problems.add(place, "expected text, text_pair (or --column text_pair=NAME) and a number as label")
             found.add(place, row.labels)
             texts += row.texts
     labels = found.values(problems)[:, 0]
