@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from distilbert import DistilBertConfig, spec
 from distilbert.convert import StoredTensor, write_checkpoint
@@ -17,6 +19,13 @@ from distilbert.convert.formats import FORMATS
 TINY = DistilBertConfig(
     vocab_size=99, dim=32, n_layers=2, n_heads=4, hidden_dim=37, max_position_embeddings=48, num_labels=3
 )
+
+
+def need_packages(*names: str) -> None:
+    """Skip a test unless these are installed. They are not imported: OpenVINO forks then, to report that it is used."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
 
 
 def task_config(config: DistilBertConfig, task: str) -> DistilBertConfig:

@@ -21,7 +21,7 @@ from distilbert.export.formats import FORMATS, INT8, STATIC_INT8
 from distilbert.export.running import open_export
 from distilbert.parity import tolerances
 
-from .samples import TINY, random_tensors, task_config, write_model
+from .samples import TINY, need_packages, random_tensors, task_config, write_model
 from .test_cli import invoke
 
 PACKAGES = {
@@ -41,8 +41,7 @@ USUAL = [
 
 
 def need(format: str) -> None:
-    for package in PACKAGES[format]:
-        pytest.importorskip(package)
+    need_packages(*PACKAGES[format])
 
 
 def metadata(format: str, path: Path) -> str | None:

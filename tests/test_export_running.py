@@ -20,6 +20,7 @@ from distilbert.parity.certify import verify
 
 from .hub_server import running_hub
 from .pipeline_samples import assert_same, sentences, write_checkpoint
+from .samples import need_packages
 
 pytest.importorskip("torch")
 
@@ -40,8 +41,7 @@ PACKAGES = {"onnx": "onnxruntime", "openvino": "openvino", "litert": "ai_edge_li
 
 def exported(folder: Path, data_folder: Path, task: str, format: str) -> tuple[Path, Path]:
     """A checkpoint and an export of it."""
-    pytest.importorskip(PACKAGES[format])
-    pytest.importorskip("tensorflow" if format == "litert" else "onnxscript")
+    need_packages(PACKAGES[format], "tensorflow" if format == "litert" else "onnxscript")
     source = write_checkpoint(folder / "source", data_folder, task)
     export_checkpoint(source, folder / "export", format)
     return source, folder / "export"
@@ -80,7 +80,7 @@ def test_an_export_on_the_hub(tmp_path, data_folder, monkeypatch):
 
 
 def test_openvino_tells_nobody_that_it_is_used():
-    pytest.importorskip("openvino")
+    need_packages("openvino")
     code = (
         "import os, sys; os.register_at_fork(before=lambda: print('fork'))\n"
         "from distilbert.export import openvino_format\n"
