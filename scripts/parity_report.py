@@ -180,9 +180,9 @@ def summary(reports: Mapping[str, Sequence[Report]]) -> str:
     rows = []
     for name, runs in reports.items():
         for report in runs:
-            largest = [max(report.of(backend).values(), key=worse) for backend in report.backends]
-            rows.append((code(name), report.dtype, *map(cell, largest), "equal" if report.ok else "different"))
-    head = ("checkpoint", "computed in", *(f"{title(name)}, largest error" for name in BACKENDS), "verdict")
+            closest = [max(report.of(backend).values(), key=worse) for backend in report.backends]
+            rows.append((code(name), report.dtype, *map(cell, closest), "equal" if report.ok else "different"))
+    head = ("checkpoint", "computed in", *(f"{title(name)}, closest to its bound" for name in BACKENDS), "verdict")
     return grid(head, rows, "llrrrl")
 
 
