@@ -226,6 +226,16 @@ def test_a_checkpoint_that_a_class_of_distilbert_loads_is_one():
     assert text.startswith("from distilbert import DistilBertTokenizer, TFDistilBertModel\nDistilBertTokenizer.")
 
 
+def test_a_folder_that_a_model_of_distilbert_is_saved_in_is_one():
+    start = "from transformers import AutoTokenizer, TFAutoModel, TFDistilBertModel\n"
+    saved = "m = TFDistilBertModel.from_pretrained(p)\nm.save_pretrained('out', format='tensorflow')\n"
+    text = rewritten(start + saved + "TFAutoModel.from_pretrained('out')\nAutoTokenizer.from_pretrained('out')\n")
+    assert text.endswith("\nTFDistilBertModel.from_pretrained('out')\nDistilBertTokenizer.from_pretrained('out')\n")
+    assert "transformers" not in text
+    others = saved.replace("TFDistilBertModel", "TFBertModel")
+    assert "TFAutoModel.from_pretrained('out')" in rewritten(start + others + "TFAutoModel.from_pretrained('out')\n")
+
+
 def test_a_checkpoint_that_the_tokenizer_of_distilbert_loads_need_not_be_one():
     start = "from transformers import AutoModel, DistilBertTokenizer\nDistilBertTokenizer.from_pretrained(p)\n"
     assert rewritten(start + "AutoModel.from_pretrained(p)\n").endswith("\nAutoModel.from_pretrained(p)\n")
@@ -322,6 +332,56 @@ def test_a_model_in_an_attribute():
         "    def f(self, m):\n        return self.m(a, b, None, q), m(a, b, None, q)\n"
     )
     assert "return self.m(a, b, None, params=q), m(a, b, None, q)" in text
+
+
+def test_an_attribute_of_the_same_name_in_two_classes_that_is_none_at_first():
+    text = rewritten(
+        "from transformers import FlaxDistilBertModel, TFDistilBertModel\n"
+        "class A:\n    def __init__(self):\n        self.m = None\n"
+        "    def load(self):\n        self.m = FlaxDistilBertModel.from_pretrained(p)\n"
+        "    def f(self):\n        return self.m(a, b, None, q)\n"
+        "class B:\n    def __init__(self):\n        self.m = TFDistilBertModel.from_pretrained(p)\n"
+        "    def f(self):\n        return self.m(a, b, None, None, q)\n"
+        "m: Any = None\ndef g():\n    global m\n    m = FlaxDistilBertModel.from_pretrained(p)\n    m(a, b, None, q)\n"
+    )
+    assert "return self.m(a, b, None, params=q)" in text
+    assert "return self.m(a, b, None, None, output_attentions=q)" in text
+    assert text.endswith("    m(a, b, None, params=q)\n")
+
+
+def test_an_attribute_that_a_base_fills():
+    text = rewritten(
+        "from transformers import FlaxDistilBertModel\n"
+        "class A:\n    def __init__(self):\n        self.m = FlaxDistilBertModel.from_pretrained(p)\n"
+        "class B(A):\n    def f(self):\n        return self.m(a, b, None, q)\n"
+    )
+    assert "return self.m(a, b, None, params=q)" in text
+
+
+def test_modules_that_are_imported_by_name():
+    before = (
+        "from transformers.models.distilbert import modeling_flax_distilbert as mf\n"
+        "from transformers import pipelines, AutoTokenizer, set_seed  # and a seed\n"
+        "mf.FlaxDistilBertModel.from_pretrained(p, from_pt=True)\n"
+        "pipelines.pipeline('ner', model='distilbert-x', framework='tf')\n"
+        "AutoTokenizer.from_pretrained(p)\n"
+    )
+    assert rewritten(before) == (
+        "import distilbert\n"
+        "import distilbert\nfrom distilbert import DistilBertTokenizer\n"
+        "from transformers import set_seed  # and a seed\n"
+        "distilbert.FlaxDistilBertModel.from_pretrained(p)\n"
+        "distilbert.pipeline('ner', model='distilbert-x', backend='tf')\n"
+        "DistilBertTokenizer.from_pretrained(p)\n"
+    )
+
+
+def test_the_module_of_transformers_that_is_called_as_the_package():
+    before = "from transformers.models import distilbert\ndistilbert.DistilBertModel(distilbert.thing)\n"
+    assert rewritten(before) == (
+        "import distilbert as distilbert_package\nfrom transformers.models import distilbert\n"
+        "distilbert_package.DistilBertModel(distilbert.thing)\n"
+    )
 
 
 def test_a_variable_that_may_be_something_else_is_left_alone():

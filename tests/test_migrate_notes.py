@@ -87,6 +87,13 @@ NOTED = [
     ("", "from transformers import pipeline\npipeline('ner', model=x)", Kind.LEFT, "pipeline stays", "--all-auto"),
     (
         "",
+        "from transformers import pipeline\np = pipeline('ner', model='distilbert-x')\np.model.config",
+        Kind.CHANGE,
+        "p.model",
+        "pipeline's config",
+    ),
+    (
+        "",
         "from transformers import pipeline\npipeline('ner', model='distilbert-x', device=0)",
         Kind.CHANGE,
         "pipeline stays",

@@ -32,8 +32,9 @@ class Decisions:
         self.pipelines: dict[cst.CSTNode, PipelineCall] = {}
         self.trained = self._find_trainer()
         self._all_auto = all_auto
-        self._objects: dict[str, Target | None] = {}
+        self._objects: dict[tuple[cst.CSTNode | None, str], Target | None] = {}
         self._holders: dict[cst.CSTNode | None, Target] = {}
+        self._empty: set[cst.CSTNode | None] = set()
         self._outputs: dict[cst.CSTNode | None, cst.Call] = {
             target.target: statement.value
             for statement in reading.all(cst.Assign)
@@ -43,6 +44,9 @@ class Decisions:
         uses = list(self._uses())
         self._take_classes(uses)
         known = self._known_checkpoints()
+        self._take_autos(uses, known)
+        self._follow_objects()
+        known |= self._saved_checkpoints()
         self._take_autos(uses, known)
         self._follow_objects()
         self._take_pipelines(uses, known)
@@ -61,9 +65,9 @@ class Decisions:
     def object(self, node: cst.CSTNode) -> Target | None:
         """What a variable or attribute holds, where it is certain."""
         if isinstance(node, cst.Name):
-            found = {self._holders.get(one) for one in self.reading.holders(node)}
+            found = {self._holders.get(one) for one in self.reading.holders(node) - self._empty}
             return found.pop() if len(found) == 1 else None
-        return self._objects.get(code(node)) if isinstance(node, cst.Attribute) else None
+        return self._in_attribute(node) if isinstance(node, cst.Attribute) else None
 
     def is_other_output(self, node: cst.CSTNode) -> bool:
         """Whether something is a model, or a variable that holds what a model of PyTorch or JAX has returned."""
@@ -116,6 +120,16 @@ class Decisions:
             if found is not None and found[0].role == "model" and found[1] == "from_pretrained" and call.args
         }
 
+    def _saved_checkpoints(self) -> set[tuple[str, frozenset[int]]]:
+        """Folders that models of DistilBERT are saved in; an Auto class that loads one back is of the same kind."""
+        found = set()
+        for call in self.reading.all(cst.Call):
+            if isinstance(call.func, cst.Attribute) and call.func.attr.value == "save_pretrained" and call.args:
+                saved = self.object(call.func.value)
+                if saved is not None and saved.role == "model":
+                    found.add(self.reading.key(call.args[0].value))
+        return found
+
     def _take_autos(self, uses: list[tuple[cst.CSTNode, str]], known: set[tuple[str, frozenset[int]]]) -> None:
         for node, name in uses:
             if name not in AUTOS:
@@ -127,6 +141,7 @@ class Decisions:
                 self.left[node] = "" if not self._all_auto else "not called as from_pretrained(name)"
             elif self._all_auto or (self._is_distilbert(call, known) and not _runs_code(call)):
                 self.taken[node] = AUTOS[name]
+                self.left.pop(node, None)
             else:
                 self.left[node] = self._unknown(call)
 
@@ -170,26 +185,42 @@ class Decisions:
 
     def _follow_objects(self) -> None:
         """Which variables hold what is made by the names that are taken."""
-        self._objects, self._holders = {}, {}
+        self._objects, self._holders, self._empty = {}, {}, set()
         for statement in self.reading.all(cst.Assign):
             made = self._origin(statement.value)
             for one in statement.targets:
-                self._hold(_first(one.target), made)
+                self._hold(_first(one.target), made, code(statement.value) == "None")
         for parameter in self.reading.all(cst.Param):
             if parameter.annotation is not None and (kind := self.taken.get(parameter.annotation.annotation)):
                 self._holders[parameter] = kind
         for annotated in self.reading.all(cst.AnnAssign):
             if annotated.value is not None:
-                self._hold(annotated.target, self._origin(annotated.value))
+                self._hold(annotated.target, self._origin(annotated.value), code(annotated.value) == "None")
 
-    def _hold(self, target: cst.CSTNode, made: Target | None) -> None:
-        if isinstance(target, cst.Name):
+    def _hold(self, target: cst.CSTNode, made: Target | None, is_empty: bool) -> None:
+        """Note what a variable holds; that it is None before it is filled is no other kind of content."""
+        if is_empty:
+            self._empty.add(target)
+        elif isinstance(target, cst.Name):
             if made is not None:
                 self._holders[target] = made
         elif isinstance(target, cst.Attribute):
-            text = code(target)
-            same = text not in self._objects or self._objects[text] == made
-            self._objects[text] = made if same else None
+            key = self._attribute(target)
+            self._objects[key] = made if self._objects.get(key, made) == made else None
+
+    def _in_attribute(self, node: cst.Attribute) -> Target | None:
+        """What an attribute holds; one that its own class does not fill may be filled by another, as by a base."""
+        key = self._attribute(node)
+        if key in self._objects:
+            return self._objects[key]
+        kinds = {made for (_, text), made in self._objects.items() if text == key[1]}
+        return kinds.pop() if len(kinds) == 1 else None
+
+    def _attribute(self, node: cst.Attribute) -> tuple[cst.CSTNode | None, str]:
+        """What tells an attribute from others: `self.model` is another one in every class."""
+        text = code(node)
+        parents = self.reading.parents(node) if text.startswith("self.") else ()
+        return next((one for one in parents if isinstance(one, cst.ClassDef)), None), text
 
     def _origin(self, value: cst.CSTNode) -> Target | None:
         """What the value of an assignment is."""
@@ -204,7 +235,7 @@ class Decisions:
         if isinstance(value, cst.Name) and name is not None:
             kinds = {self._holders.get(one) for one in self.reading.holders(value)} - {None}
             return kinds.pop() if len(kinds) == 1 else None
-        return self._objects.get(code(value)) if isinstance(value, cst.Attribute) else None
+        return self._in_attribute(value) if isinstance(value, cst.Attribute) else None
 
 
 def _runs_code(call: cst.Call) -> bool:

@@ -24,14 +24,16 @@ class FromEdit:
         moved: names of this package by the place of the name they come from; None for the alias that was there, which
             is kept, else the name has none or the one given.
         kept: places of the names that stay.
+        package: the name that this package gets, where a name that is imported is a module of classes; else empty.
     """
 
     moved: dict[int, list[tuple[str, str | None]]] = field(default_factory=dict)
     kept: set[int] = field(default_factory=set)
+    package: str = ""
 
     def apply(self, statement: cst.ImportFrom) -> list[cst.BaseSmallStatement]:
         """The statements in the place of the one."""
-        found: list[cst.BaseSmallStatement] = []
+        found: list[cst.BaseSmallStatement] = [_import_package(self.package)] if self.package else []
         if self.moved:
             moved = _selected(statement, self.moved)
             found.append(moved.with_changes(module=cst.Name(PACKAGE)))
@@ -49,13 +51,17 @@ class ImportEdit:
 
     def apply(self, statement: cst.Import) -> list[cst.BaseSmallStatement]:
         """The statements in the place of the one."""
-        asname = None if self.name == PACKAGE else cst.AsName(cst.Name(self.name))
-        found: list[cst.BaseSmallStatement] = [cst.Import([cst.ImportAlias(cst.Name(PACKAGE), asname)])]
+        found: list[cst.BaseSmallStatement] = [_import_package(self.name)]
         names = [alias for place, alias in enumerate(statement.names) if place in self.kept]
         if names:
             names[-1] = names[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
             found.append(statement.with_changes(names=names))
         return found
+
+
+def _import_package(name: str) -> cst.Import:
+    asname = None if name == PACKAGE else cst.AsName(cst.Name(name))
+    return cst.Import([cst.ImportAlias(cst.Name(PACKAGE), asname)])
 
 
 def _selected(

@@ -119,6 +119,18 @@ ABSENT = {
         "enable_gradient_checkpointing": "gradient_checkpointing_enable",
     },
 }
+# The same of pipelines.
+NO_PIPELINE_HAS = {
+    **dict.fromkeys(
+        ("model", "device", "framework", "torch_dtype", "dtype"),
+        "load the model by its class, keep it, and give it with its tokenizer; its config is the pipeline's config",
+    ),
+    **dict.fromkeys(("save_pretrained", "push_to_hub"), "that of the model and of the tokenizer"),
+    **dict.fromkeys(
+        ("preprocess", "forward", "postprocess", "predict", "transform"),
+        "call the pipeline, or the model and tokenizer",
+    ),
+}
 DISTINCTIVE = ("hf_compute_loss", "prepare_tf_dataset")  # noted on anything, for nothing else has these
 
 # Keywords of from_pretrained, and of pipeline.

@@ -13,7 +13,7 @@ import libcst as cst
 from libcst import metadata
 
 from distilbert.errors import InputError
-from distilbert.migrate.names import says_distilbert, split
+from distilbert.migrate.names import PACKAGE, says_distilbert, split
 
 Node = TypeVar("Node", bound=cst.CSTNode)
 _EMPTY = cst.Module([])
@@ -223,7 +223,10 @@ class Reading:
     def _is_of_transformers(assignment: Any) -> bool:
         node = assignment.node
         if isinstance(node, cst.ImportFrom):
-            return node.module is not None and code(node.module).split(".")[0] == "transformers"
+            is_named_as_ours = assignment.name == PACKAGE  # transformers.models has a module of this name
+            return (
+                not is_named_as_ours and node.module is not None and code(node.module).split(".")[0] == "transformers"
+            )
         return isinstance(node, cst.Import)
 
 

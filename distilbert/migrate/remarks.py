@@ -15,6 +15,7 @@ from distilbert.migrate.notes import (
     COLLATORS,
     DISTINCTIVE,
     KEYWORDS,
+    NO_PIPELINE_HAS,
     NOT_PUSHED,
     OTHER_KEYWORD,
     STAYING,
@@ -138,7 +139,9 @@ def _absent(target: Target, name: str) -> str | None:
         return "the model itself, which is a layer too"
     if target.role == "model":
         return ABSENT[target.framework].get(name)
-    if target.role == "pipeline" or name.startswith("__"):
+    if target.role == "pipeline":
+        return NO_PIPELINE_HAS.get(name)
+    if name.startswith("__"):
         return None
     from distilbert.config import DistilBertConfig
     from distilbert.tokenizer import DistilBertTokenizer

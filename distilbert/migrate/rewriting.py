@@ -90,14 +90,18 @@ class Plan:
     def _plan_from_imports(self) -> None:
         uses = self._uses()
         for statement in self._reading.all(cst.ImportFrom):
-            if statement.module is None or statement.relative or not is_module(code(statement.module)):
-                continue
-            if isinstance(statement.names, cst.ImportStar):
+            module = code(statement.module) if statement.module is not None and not statement.relative else ""
+            if module.split(".")[0] != "transformers" or isinstance(statement.names, cst.ImportStar):
                 continue
             edit, taken = FromEdit(), set[tuple[str, str | None]]()
             for place, alias in enumerate(statement.names):
                 bound = code(alias.asname.name) if alias.asname is not None else code(alias.name)
-                moved, stays = self._settle(alias, bound, uses[statement, bound])
+                if attributes := self._rename_attributes(statement, bound):  # it is a module
+                    edit.package = self._module
+                    if len(attributes) < len(uses[statement, bound]):
+                        edit.kept.add(place)
+                    continue
+                moved, stays = self._settle(module, alias, bound, uses[statement, bound])
                 moved = [one for one in moved if one not in taken]
                 taken.update(moved)
                 if moved:
@@ -105,16 +109,16 @@ class Plan:
                     self._changed(alias, f"{', '.join(name for name, _ in moved)} from {PACKAGE}")
                 if stays:
                     edit.kept.add(place)
-            if edit.moved:
+            if edit.moved or edit.package:
                 self.imports[statement] = edit
 
     def _settle(
-        self, alias: cst.ImportAlias, bound: str, uses: list[cst.Name]
+        self, module: str, alias: cst.ImportAlias, bound: str, uses: list[cst.Name]
     ) -> tuple[list[tuple[str, str | None]], bool]:
         """What a name is imported as from this package, and whether it stays in the import of transformers."""
         name, asname = code(alias.name), code(alias.asname.name) if alias.asname is not None else None
         taken = [use for use in uses if use in self._decisions.taken]
-        if name not in KNOWN:
+        if name not in KNOWN or not is_module(module):
             return [], True
         if name in CLASSES:
             stays = self._decisions.stays_with_trainer(CLASSES[name])
@@ -144,17 +148,22 @@ class Plan:
             kept, moved = set(), False
             for place, alias in enumerate(statement.names):
                 bound = code(alias.asname.name) if alias.asname is not None else code(alias.name).split(".")[0]
-                taken = self._attributes_of(statement, bound)
-                for node in taken:
-                    self.names[node] = f"{self._module}.{self._decisions.taken[node].name}"
-                    self._changed(node, f"{code(node)} is {self.names[node]}")
+                taken = self._rename_attributes(statement, bound)
                 moved = moved or bool(taken)
                 if not taken or len(taken) < len(uses[statement, bound]):
                     kept.add(place)
             if moved:
                 self.imports[statement] = ImportEdit(kept, self._module)
 
-    def _attributes_of(self, statement: cst.Import, bound: str) -> list[cst.Attribute]:
+    def _rename_attributes(self, statement: cst.Import | cst.ImportFrom, bound: str) -> list[cst.Attribute]:
+        """What is taken from a module that is imported under a name, now of this package."""
+        found = self._attributes_of(statement, bound)
+        for node in found:
+            self.names[node] = f"{self._module}.{self._decisions.taken[node].name}"
+            self._changed(node, f"{code(node)} is {self.names[node]}")
+        return found
+
+    def _attributes_of(self, statement: cst.Import | cst.ImportFrom, bound: str) -> list[cst.Attribute]:
         found = []
         for node in self._decisions.taken:
             name = root(node) if isinstance(node, cst.Attribute) else None
@@ -239,9 +248,10 @@ class _Rewriter(cst.CSTTransformer):
         if len(original_node.body) > 1 or len(updated_node.body) < 2:
             return updated_node
         parts = [one.with_changes(semicolon=cst.MaybeSentinel.DEFAULT) for one in updated_node.body]
-        first = cst.SimpleStatementLine([parts[0]], leading_lines=updated_node.leading_lines)
-        last = cst.SimpleStatementLine([parts[-1]], trailing_whitespace=updated_node.trailing_whitespace)
-        return cst.FlattenSentinel([first, last])
+        lines = [cst.SimpleStatementLine([part]) for part in parts]
+        lines[0] = lines[0].with_changes(leading_lines=updated_node.leading_lines)
+        lines[-1] = lines[-1].with_changes(trailing_whitespace=updated_node.trailing_whitespace)
+        return cst.FlattenSentinel(lines)
 
 
 def _written(text: str, node: cst.CSTNode) -> cst.BaseExpression:
