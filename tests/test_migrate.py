@@ -349,6 +349,26 @@ def test_an_attribute_of_the_same_name_in_two_classes_that_is_none_at_first():
     assert text.endswith("    m(a, b, None, params=q)\n")
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "t, m = 1, FlaxDistilBertModel.from_pretrained(p)",
+        "def f():\n    return FlaxDistilBertModel.from_pretrained(p)\nm = f()",
+        "def f():\n    m = FlaxDistilBertModel.from_pretrained(p)\n    return m\nm = f()",
+        "def f():\n    m = FlaxDistilBertModel.from_pretrained(p)\n    return t, m\nt, m = f()",
+        "if (m := FlaxDistilBertModel.from_pretrained(p)):\n    pass",
+    ],
+)
+def test_models_that_come_by_other_ways(lines):
+    start = "from transformers import FlaxDistilBertModel\n"
+    assert rewritten(f"{start}{lines}\nm(a, b, None, q)\n").endswith("\nm(a, b, None, params=q)\n")
+    other = lines.replace("def f():", "def f():\n    if x:\n        return other()").replace(
+        "t, m = 1, Fl", "m, t = other(), Fl"
+    )
+    if other != lines:
+        assert rewritten(f"{start}{other}\nm(a, b, None, q)\n").endswith("\nm(a, b, None, q)\n")
+
+
 def test_an_attribute_that_a_base_fills():
     text = rewritten(
         "from transformers import FlaxDistilBertModel\n"

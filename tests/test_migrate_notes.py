@@ -86,6 +86,20 @@ NOTED = [
     ),
     ("", "from transformers import pipeline\npipeline('ner', model=x)", Kind.LEFT, "pipeline stays", "--all-auto"),
     (
+        PT,
+        "import transformers\nisinstance(m, transformers.PreTrainedModel)",
+        Kind.CHECK,
+        "isinstance(m, transformers.PreTrainedModel)",
+        "false for models of this package",
+    ),
+    (
+        "",
+        "from transformers import DistilBertModel, FillMaskPipeline as F\nF(DistilBertModel.from_pretrained(p))",
+        Kind.CHANGE,
+        "F(DistilBertModel.from_pretrained(p))",
+        "it gets a model of this package now",
+    ),
+    (
         "",
         "from transformers import pipeline\np = pipeline('ner', model='distilbert-x')\np.model.config",
         Kind.CHANGE,

@@ -187,15 +187,42 @@ class Decisions:
         """Which variables hold what is made by the names that are taken."""
         self._objects, self._holders, self._empty = {}, {}, set()
         for statement in self.reading.all(cst.Assign):
-            made = self._origin(statement.value)
             for one in statement.targets:
-                self._hold(_first(one.target), made, code(statement.value) == "None")
+                for target, value in self._pairs(one.target, statement.value):
+                    self._hold(target, self.origin(value), code(value) == "None")
+        for named in self.reading.all(cst.NamedExpr):
+            self._hold(named.target, self.origin(named.value), False)
         for parameter in self.reading.all(cst.Param):
             if parameter.annotation is not None and (kind := self.taken.get(parameter.annotation.annotation)):
                 self._holders[parameter] = kind
         for annotated in self.reading.all(cst.AnnAssign):
             if annotated.value is not None:
-                self._hold(annotated.target, self._origin(annotated.value), code(annotated.value) == "None")
+                self._hold(annotated.target, self.origin(annotated.value), code(annotated.value) == "None")
+
+    def _pairs(self, target: cst.CSTNode, value: cst.CSTNode) -> Iterator[tuple[cst.CSTNode, cst.CSTNode]]:
+        """Each target of an assignment with its value; of `model, params = ...` the model."""
+        returned = self._returned(value)
+        many = value if isinstance(value, cst.Tuple) else returned[0] if len(returned) == 1 else value
+        if isinstance(target, cst.Tuple) and isinstance(many, cst.Tuple) and len(target.elements) == len(many.elements):
+            yield from ((a.value, b.value) for a, b in zip(target.elements, many.elements, strict=True))
+        else:
+            yield _first(target), value
+
+    def _returned(self, value: cst.CSTNode) -> list[cst.CSTNode]:
+        """What a call of a function of the module returns, where that is certain; else empty."""
+        holders = (
+            self.reading.holders(value.func)
+            if isinstance(value, cst.Call) and isinstance(value.func, cst.Name)
+            else set()
+        )
+        function = next(iter(holders)) if len(holders) == 1 else None
+        if not isinstance(function, cst.FunctionDef) or function.decorators or function.asynchronous is not None:
+            return []
+        returns = [one for one in self.reading.all(cst.Return) if self._function_of(one) is function]
+        return [one.value for one in returns if one.value is not None] if len(returns) == 1 else []
+
+    def _function_of(self, node: cst.CSTNode) -> cst.CSTNode | None:
+        return next((one for one in self.reading.parents(node) if isinstance(one, cst.FunctionDef)), None)
 
     def _hold(self, target: cst.CSTNode, made: Target | None, is_empty: bool) -> None:
         """Note what a variable holds; that it is None before it is filled is no other kind of content."""
@@ -222,12 +249,16 @@ class Decisions:
         parents = self.reading.parents(node) if text.startswith("self.") else ()
         return next((one for one in parents if isinstance(one, cst.ClassDef)), None), text
 
-    def _origin(self, value: cst.CSTNode) -> Target | None:
-        """What the value of an assignment is."""
+    def origin(self, value: cst.CSTNode) -> Target | None:
+        """What the value of an assignment or an argument is."""
         while isinstance(value, cst.Call):
             made = self.made_by(value)
             if made is not None:
                 return made[0] if made[1] in ("", "from_pretrained") else None
+            if len(returned := self._returned(value)) == 1 and isinstance(returned[0], cst.Name | cst.Attribute):
+                return self.object(returned[0])
+            if returned and isinstance(returned[0], cst.Call) and self.made_by(returned[0]) is not None:
+                return self.origin(returned[0])
             if not isinstance(value.func, cst.Attribute) or value.func.attr.value not in _SAME_OBJECT:
                 return None
             value = value.func.value

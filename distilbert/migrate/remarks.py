@@ -29,6 +29,7 @@ _STRING = re.compile(r"transformers\.[\w.]*DistilBert[\w.]*")
 _LAYER = re.compile(r"tf_distil_bert\w*")
 _MEANS = ("reduce_mean", "mean")
 _KERAS_2 = re.compile(r"keras\.(?:optimizers\.(?:legacy|experimental)\.|mixed_precision\.experimental|backend\.)")
+_BASES = ("PreTrainedModel", "TFPreTrainedModel", "FlaxPreTrainedModel")
 _OLD_RATES = ("lr", "decay")
 
 
@@ -203,7 +204,7 @@ def _foreign(reading: Reading, decisions: Decisions, call: cst.Call) -> Iterator
     if there is None or decisions.made_by(call) is not None or there[0].startswith((COLLATORS, *TRAINERS)):
         return
     for argument in call.args:
-        target = decisions.object(argument.value)
+        target = decisions.origin(argument.value)
         if target is not None:
             what = f"{code(call.func)}({code(argument.value)})"
             instead = f"it gets a {target.role} of this package now, and transformers expects its own"
@@ -223,6 +224,8 @@ def _classes(reading: Reading, decisions: Decisions) -> Iterator[Note]:
             parts = [one.value for one in kinds.elements] if isinstance(kinds, cst.Tuple) else [kinds]
             if any(part in decisions.taken for part in parts):
                 yield Note(Kind.CHECK, reading.line(call), code(call), "true for objects of this package only")
+            elif any((reading.there(part) or ("",))[0] in _BASES for part in parts):
+                yield Note(Kind.CHECK, reading.line(call), code(call), "false for models of this package")
 
 
 def _assignments(reading: Reading, decisions: Decisions) -> Iterator[Note]:
