@@ -307,6 +307,13 @@ def test_the_model_to_start_from_is_not_overwritten(made: Path, tmp_path: Path) 
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
 
 
+def test_a_checkpoint_to_start_from_is_not_overwritten(made: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(made / "start", tmp_path / "out" / "checkpoint-3"))
+    said = invoke(*command(made, tmp_path, model=model, overwrite_output_dir=True), code=1).stderr
+    assert "holds the model to start from; choose another output folder" in said
+    assert (model / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize("name", ["file", "file/below", "link", "x" * 300, "closed/out"])
 def test_outputs_that_cannot_be_written(made: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "file", "")
