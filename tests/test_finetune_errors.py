@@ -344,7 +344,11 @@ def test_a_disk_that_is_too_full_is_told_before_the_first_step(
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(28, "No space left"), FileError("x: cannot be written (No space left)"), SafetensorError("No space left")],
+    [
+        OSError(28, "No space left (os error 28)"),
+        FileError("x: cannot be written (No space left (os error 28))"),
+        SafetensorError("No space left (os error 28)"),
+    ],
 )
 def test_a_disk_that_becomes_full(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -359,7 +363,7 @@ def test_a_disk_that_becomes_full(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "save_file", full)
         said = invoke(*command(made, tmp_path, **options), code=1).stderr
-    assert "checkpoint-2: cannot be written (No space left); make room for it" in said
+    assert "checkpoint-2: cannot be written (No space left (os error 28)); make room for it" in said
     assert "it goes on from checkpoint-1" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoint-1", "recipe.yaml"]
     invoke(*command(made, tmp_path, **options))
