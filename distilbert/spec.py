@@ -163,7 +163,8 @@ def find_task(name: str) -> Task:
     for task in TASKS.values():
         if wanted in (task.name, task.class_name, *task.aliases):
             return task
-    raise InputError(f"task: expected one of {', '.join(TASKS)}; found {name!r}")
+    known = [" or ".join((task.name, *task.aliases)) for task in TASKS.values()]
+    raise InputError(f"task: expected one of {', '.join(known)}; found {name!r}")
 
 
 def tensors(config: DistilBertConfig, task: str) -> dict[str, TensorSpec]:

@@ -13,7 +13,7 @@ import pytest
 
 from distilbert import backend as backend_table
 from distilbert.convert import open_checkpoint
-from distilbert.errors import FileError, InputError, TrainingError
+from distilbert.errors import DistilBertError, FileError, InputError, TrainingError
 from distilbert.training import output
 from distilbert.training.distillation import distilling
 from distilbert.training.distillation.distilling import distill
@@ -197,6 +197,27 @@ def test_the_first_process_prepares_and_others_wait(tmp_path: Path) -> None:
             await_output(wanted, World(0, 2), recipe_stamp(wanted))  # the first waits for nobody
             assert done.wait(10)
         other.join()
+
+
+@pytest.mark.usefixtures("pytorch")
+@pytest.mark.parametrize("name", ["teacher", "student"])
+def test_teacher_and_student_are_not_overwritten(tmp_path: Path, name: str) -> None:
+    model = write_start(tmp_path / "model", "masked-lm")
+    before = {path.name: path.read_bytes() for path in model.iterdir()}
+    wanted = recipe(tmp_path, **{name: str(model)}, layers=None, output=str(model), overwrite_output_dir=True)
+    with pytest.raises(InputError, match="holds the model to start from"):
+        distill(wanted)
+    assert {path.name: path.read_bytes() for path in model.iterdir()} == before
+
+
+@pytest.mark.usefixtures("pytorch")
+@pytest.mark.parametrize(
+    "wrong", [{"layers": "0,9"}, {"corpus": "none.txt"}, {"column": ["text=none"]}, {"eval": "no"}]
+)
+def test_what_goes_wrong_at_first_leaves_no_folder(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(DistilBertError):
+        distill(recipe(tmp_path, **wrong))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

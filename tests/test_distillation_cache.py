@@ -52,8 +52,7 @@ class Scene:
             write_teacher(folder / "teacher")
             (folder / "corpus.txt").write_text("\n".join(texts(80)))
         self.recipe = recipe(folder, teacher_cache=str(folder / "cache"), cache_top_k=6, cache_masks=2, **values)
-        counts = count_pieces(self.recipe, print) if self.recipe.vocab_size else None
-        self.prepared = prepare(self.recipe, counts)
+        self.prepared = prepare(self.recipe, lambda: count_pieces(self.recipe, print))
         self.examples = read_examples(self.recipe, "train", self.prepared.tokenizer, print)
         self.plain = Distillation(self.recipe, self.prepared.tokenizer, self.examples.counts)
         self.teacher = teacher_of(self.prepared, self.recipe.restrict_ce_to_mask)

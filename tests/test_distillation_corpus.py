@@ -279,6 +279,15 @@ def test_bad_files(tmp_path: Path, tokenizer: DistilBertTokenizer, name: str, co
         build_corpus(tmp_path / "c", find_texts([str(tmp_path / name)]), tokenizer, CorpusSettings(max_seq_length=16))
 
 
+def test_a_file_that_was_empty_may_be_filled(tmp_path: Path, tokenizer: DistilBertTokenizer) -> None:
+    path, settings = tmp_path / "a.txt", CorpusSettings(max_seq_length=16)
+    path.write_text("\n")
+    with pytest.raises(InputError, match="no text to learn from"):
+        build_corpus(tmp_path / "c", [path], tokenizer, settings)
+    path.write_text("good\n")
+    assert build_corpus(tmp_path / "c", [path], tokenizer, settings).is_complete
+
+
 def test_a_folder_of_texts_and_tables(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("b")
     (tmp_path / "a.csv").write_text("text\nx\n")

@@ -138,6 +138,8 @@ def test_heads_of_fewer_coordinates_keep_their_scale(tmp_path: Path, teacher: Pa
         ({"dim": 12}, r"n_heads: name it; dim 12 is no multiple of the teacher's heads of 8"),
         ({"hidden_dim": 500}, r"hidden_dim: expected at most the teacher's 48, found 500"),
         ({"n_heads": 2}, r"head_dim: expected at most the teacher's 8, found 16"),
+        ({"vocab_size": 99999}, r"vocab_size: the teacher's tokenizer has [0-9,]+ pieces; found 99,999"),
+        ({"vocab_size": 9, "layers": "0,9"}, r"layers: the teacher's are 0 to 3, found 0,9"),  # before text is counted
         ({"max_seq_length": 41}, r"max_seq_length: the teacher takes 40 tokens, found 41"),
     ],
 )
@@ -160,7 +162,7 @@ def test_a_task_keeps_head_and_labels(tmp_path: Path) -> None:
     write_teacher(tmp_path / "teacher", "sequence-classification")
     values = {"task": "text-classification", "layers": "0,1,2,3", "dim": 16, "vocab_size": len(VOCABULARY)}
     counts = np.ones(len(VOCABULARY), np.int64)
-    found = prepare(recipe(tmp_path, **values), counts)
+    found = prepare(recipe(tmp_path, **values), lambda: counts)
     assert found.student.config.id2label == TEACHER.id2label
     assert found.student.tensors["pre_classifier.weight"].shape == (16, 16)
     assert found.student.tensors["classifier.weight"].shape == (3, 16)
@@ -206,7 +208,7 @@ def smaller(tmp_path: Path, size: int) -> tuple[Prepared, DistilBertTokenizer, n
     tokenizer = DistilBertTokenizer.from_pretrained(tmp_path / "teacher")
     ids = [number for text in texts(200) for number in tokenizer.encode(text, add_special_tokens=False)]
     counts = np.bincount(ids, minlength=len(tokenizer))
-    return prepare(recipe(tmp_path, vocab_size=size), counts), tokenizer, counts
+    return prepare(recipe(tmp_path, vocab_size=size), lambda: counts), tokenizer, counts
 
 
 def test_a_smaller_vocabulary(tmp_path: Path, teacher: Path) -> None:

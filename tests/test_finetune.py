@@ -18,6 +18,7 @@ from distilbert.errors import InputError, TrainingError
 from distilbert.training import checkpoints
 from distilbert.training.checkpoints import saved_steps
 from distilbert.training.finetuning import finetune
+from distilbert.training.reports import Report
 
 from .test_parity import backends
 from .training_samples import recipe
@@ -115,6 +116,12 @@ def check_same_way(folder: Path, start: Path, least: float) -> None:
 
 
 def test_the_best_model_is_kept_and_training_stops_early(tmp_path: Path) -> None:
+    saved: list[int] = []
+
+    class Saved(Report):
+        def saved(self, step: int, path: Path) -> None:
+            saved.append(step)
+
     found = finetune(
         recipe(
             tmp_path,
@@ -125,8 +132,10 @@ def test_the_best_model_is_kept_and_training_stops_early(tmp_path: Path) -> None
             early_stopping_patience=2,
             save_total_limit=1,
             metric_for_best_model="accuracy",
-        )
+        ),
+        [Saved()],
     )
+    assert saved == list(range(12, found.steps + 1, 12))  # each epoch once, the last too
     evaluations = [line for line in found.history if "eval_accuracy" in line]
     best = max(line["eval_accuracy"] for line in evaluations)
     first_best = next(line["step"] for line in evaluations if line["eval_accuracy"] == best)

@@ -307,6 +307,13 @@ def test_the_model_to_start_from_is_not_overwritten(made: Path, tmp_path: Path) 
     assert {path.name: path.read_bytes() for path in model.iterdir()} == before
 
 
+def test_a_checkpoint_to_start_from_is_not_overwritten(made: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(made / "start", tmp_path / "out" / "checkpoint-3"))
+    said = invoke(*command(made, tmp_path, model=model, overwrite_output_dir=True), code=1).stderr
+    assert "holds the model to start from; choose another output folder" in said
+    assert (model / "model.safetensors").exists()
+
+
 @pytest.mark.parametrize("name", ["file", "file/below", "link", "x" * 300, "closed/out"])
 def test_outputs_that_cannot_be_written(made: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_text(tmp_path / "file", "")
@@ -337,7 +344,11 @@ def test_a_disk_that_is_too_full_is_told_before_the_first_step(
 
 @pytest.mark.parametrize(
     "error",
-    [OSError(28, "No space left"), FileError("x: cannot be written (No space left)"), SafetensorError("No space left")],
+    [
+        OSError(28, "No space left (os error 28)"),
+        FileError("x: cannot be written (No space left (os error 28))"),
+        SafetensorError("No space left (os error 28)"),
+    ],
 )
 def test_a_disk_that_becomes_full(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -352,7 +363,7 @@ def test_a_disk_that_becomes_full(
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "save_file", full)
         said = invoke(*command(made, tmp_path, **options), code=1).stderr
-    assert "checkpoint-2: cannot be written (No space left); make room for it" in said
+    assert "checkpoint-2: cannot be written (No space left (os error 28)); make room for it" in said
     assert "it goes on from checkpoint-1" in said
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["checkpoint-1", "recipe.yaml"]
     invoke(*command(made, tmp_path, **options))

@@ -90,5 +90,5 @@ def test_tasks_by_other_names(name, task):
 
 
 def test_unknown_task():
-    with pytest.raises(ValueError, match="expected one of encoder, masked-lm"):
+    with pytest.raises(ValueError, match="one of encoder or feature-extraction, masked-lm or fill-mask, "):
         spec.find_task("translation")

@@ -93,7 +93,7 @@ def test_several_labels_in_lists(tmp_path: Path, tokenizer: DistilBertTokenizer)
 
 
 def test_several_labels_in_columns(tmp_path: Path, tokenizer: DistilBertTokenizer) -> None:
-    path = write_text(tmp_path / "a.csv", "text,rude,odd\na,1,0\nb,0,0\nc,true,True\n")
+    path = write_text(tmp_path / "a.csv", "text,rude,odd\na,1,0\nb,0.0,0\nc,true,1.0\n")
     task = make_task(TASK, tokenizer, column=["label=rude,odd"])
     examples = task.read([path], None, True)
     assert task.config_changes()["id2label"] == {0: "rude", 1: "odd"}

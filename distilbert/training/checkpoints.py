@@ -105,7 +105,8 @@ class Checkpoints:
                 write_json(staged / STATE, self._document(state.step, progress))
         except (OSError, SafetensorError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            reason = reason.rpartition("cannot be written (")[2].removesuffix(")")  # not where it is staged
+            _, is_staged, inner = reason.rpartition("cannot be written (")
+            reason = inner.removesuffix(")") if is_staged else reason  # not where it is staged
             kept = f"from checkpoint-{self.steps()[-1]}" if self.steps() else "from the beginning, as there is none yet"
             advice = f"make room for it, and start the same command again: it goes on {kept}"
             raise FileError(f"{path}: cannot be written ({reason}); {advice}") from error

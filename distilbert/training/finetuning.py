@@ -55,7 +55,7 @@ def finetune(recipe: FinetuneRecipe, reports: Sequence[Report] = ()) -> Outcome:
         **{f"content of {name} data": contents(paths) for name, paths in files.items()},
     }
     if world.is_first:
-        check_output(recipe, identity, source)
+        check_output(recipe, identity, [source])
     train, validation = task.read(files["train"], recipe.max_train_samples, True), None
     if recipe.validation_file:
         validation = task.read(files["validation"], recipe.max_eval_samples, False)

@@ -102,10 +102,9 @@ class Training:
             if self._is_due(self.arguments.eval_strategy, self.arguments.eval_steps, step):
                 self._evaluate(step)
             is_best = self.arguments.load_best_model_at_end and self.progress.best_step == step
-            if is_best or self._is_due(self.arguments.save_strategy, self.arguments.save_steps, step) or step == end:
+            is_last = step == end or self._has_stopped_early()
+            if is_best or is_last or self._is_due(self.arguments.save_strategy, self.arguments.save_steps, step):
                 self._save()
-        if self._has_stopped_early():
-            self._save()
         return step
 
     @property

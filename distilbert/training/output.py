@@ -63,13 +63,13 @@ class Outcome:
     is_first: bool = True
 
 
-def check_output(recipe: TrainingArguments, identity: dict[str, Any], model: Path | None = None) -> None:
+def check_output(recipe: TrainingArguments, identity: dict[str, Any], models: Sequence[Path] = ()) -> None:
     """Look whether the output folder can be used, before the data is read; nothing is changed.
 
     Args:
         recipe: names the folder.
         identity: as `Checkpoints` has it.
-        model: folder or file to start from, which must not be overwritten: a training that goes on needs it.
+        models: folders or files to start from, which must not be overwritten: a training that goes on needs them.
 
     Raises:
         InputError: it holds something else, or another training.
@@ -79,7 +79,10 @@ def check_output(recipe: TrainingArguments, identity: dict[str, Any], model: Pat
     with _unwritable(folder):
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is no folder; choose another output")
-        if model is not None and folder.exists() and folder.samefile(model if model.is_dir() else model.parent):
+        written = {
+            path.resolve() for path in (folder, *(folder / f"checkpoint-{step}" for step in saved_steps(folder)))
+        }
+        if not written.isdisjoint((model if model.is_dir() else model.parent).resolve() for model in models):
             raise InputError(f"{folder}: holds the model to start from; choose another output folder")
         if recipe.overwrite_output_dir:
             pass
@@ -113,11 +116,26 @@ def prepared_output(recipe: TrainingArguments, world: World, identity: dict[str,
         yield
         return
     check_output(recipe, identity or recipe.identity(world.size))
-    with _unwritable(Path(recipe.output_dir)):
-        Path(recipe.output_dir).mkdir(parents=True, exist_ok=True)
-    with _alone(Path(recipe.output_dir)):
-        _prepare(recipe)
+    folder = Path(recipe.output_dir)
+    with _gone_if_unused(folder):
+        with _unwritable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            _prepare(recipe)
+            yield
+
+
+@contextmanager
+def _gone_if_unused(folder: Path) -> Iterator[None]:
+    """Leave no new folder behind where an error came before there was anything to go on with."""
+    is_new = not folder.exists()
+    try:
         yield
+    except BaseException:
+        is_used = any(path.is_file() and path.name not in (LOCK, RECIPE_NAME) for path in folder.rglob("*"))
+        if is_new and not is_used:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 @contextmanager

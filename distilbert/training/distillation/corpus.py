@@ -80,8 +80,6 @@ def build_corpus(
         with shards.alone():
             if not shards.is_complete:  # another process may have done it meanwhile
                 _Builder(shards, files, tokenizer, settings, shard_tokens, tell).run()
-    if not shards.facts or not shards.facts["examples"]:
-        raise InputError(f"{', '.join(map(str, files[:5]))}: no text to learn from")
     return shards
 
 
@@ -125,6 +123,8 @@ class _Builder:
                 break
         if self.ids:
             self._flush(len(self.files), 0)
+        if not self.shards.entries:
+            raise InputError(f"{', '.join(map(str, self.files[:5]))}: no text to learn from")
         self.shards.complete(self._facts())
 
     def _is_full(self) -> bool:

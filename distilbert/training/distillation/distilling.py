@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilbert import backend as backends
-from distilbert import spec
+from distilbert import hub, spec
 from distilbert.config import DistilBertConfig
 from distilbert.training.checkpoints import Checkpoints
 from distilbert.training.distillation.batches import Distillation, TaskDistillation
 from distilbert.training.distillation.cache import TeacherCache, cached_labels, model_digest
 from distilbert.training.distillation.examples import CorpusExamples
 from distilbert.training.distillation.recipe import DistillRecipe
-from distilbert.training.distillation.stages import count_pieces, loss_settings, open_cache, read_examples
+from distilbert.training.distillation.stages import (
+    count_pieces,
+    loss_settings,
+    open_cache,
+    read_examples,
+    text_files,
+)
 from distilbert.training.distillation.student import Model, Prepared, prepare
-from distilbert.training.distillation.texts import find_texts
 from distilbert.training.engine import Engine, World
 from distilbert.training.loop import Training
 from distilbert.training.output import (
     ANSWERS,
     Outcome,
     await_output,
+    check_output,
     complete,
     data_reports,
     prepared_output,
@@ -56,12 +62,22 @@ def distill(recipe: DistillRecipe, reports: Sequence[Report] = ()) -> Outcome:
     stamp = recipe_stamp(recipe)
     world = engine_class.join()
     check_evaluation(recipe, recipe.validation_file or None)
+    files = text_files(recipe)
+    if world.is_first:
+        names = [recipe.teacher_name_or_path, *filter(None, [recipe.student_name_or_path])]
+        check_output(recipe, recipe.identity(world.size), [hub.resolve(name) for name in names])
     with prepared_output(recipe, world):
         await_output(recipe, world, stamp)
-        return _distil(recipe, reports, engine_class, world)
+        return _distil(recipe, reports, engine_class, world, files)
 
 
-def _distil(recipe: DistillRecipe, reports: Sequence[Report], engine_class: type[Engine], world: World) -> Outcome:
+def _distil(
+    recipe: DistillRecipe,
+    reports: Sequence[Report],
+    engine_class: type[Engine],
+    world: World,
+    files: Mapping[str, Sequence[Path]],
+) -> Outcome:
     """All that is done in the output folder."""
     backend = engine_class.backend
 
@@ -69,7 +85,7 @@ def _distil(recipe: DistillRecipe, reports: Sequence[Report], engine_class: type
         for report in reports if world.is_first else ():
             report.preparing(what)
 
-    prepared = prepare(recipe, count_pieces(recipe, tell) if recipe.vocab_size else None)
+    prepared = prepare(recipe, lambda: count_pieces(recipe, tell))
     classes = prepared.teacher.config.id2label if recipe.task else None
     train = read_examples(recipe, "train", prepared.tokenizer, tell, classes)
     validation = None
@@ -87,9 +103,6 @@ def _distil(recipe: DistillRecipe, reports: Sequence[Report], engine_class: type
         prepared.tokenizer,
         recipe.save_total_limit,
     )
-    files = {"train": find_texts(recipe.corpus, recipe.input_format)}
-    if recipe.validation_file:
-        files["validation"] = find_texts(recipe.validation_file, recipe.input_format)
     with data_reports(recipe, world, reports) as told:
         training = Training(recipe, engine, task, train, validation, checkpoints, recipe.max_seq_length, told)
         return complete(training, recipe.teacher_name_or_path, files)

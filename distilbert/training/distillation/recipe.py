@@ -86,7 +86,7 @@ class DistillRecipe(TrainingArguments):
 
     def problems(self) -> list[str]:
         found = super().problems()
-        if isinstance(self.layers, str):
+        if isinstance(self.layers, str) and self.layers:
             found += _layer_problems(self.layers)
         if not found:
             found += [*self._student_problems(), *self._loss_problems(), *self._idle_problems()]

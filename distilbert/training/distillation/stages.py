@@ -3,8 +3,8 @@
 
 Each can be killed, and goes on where it was.
 
-counts = count_pieces(recipe)                       where the recipe names a vocab_size
-prepared = prepare(recipe, counts)                  teacher and student
+files = text_files(recipe)                          before anything is made
+prepared = prepare(recipe, count)                   teacher and student; count_pieces where there is a vocab_size
 train = read_examples(recipe, "train", prepared.tokenizer)
 cache = open_cache(recipe, prepared, train, task)   where the recipe names a teacher_cache; then cache.build(...)
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from distilbert import hub
 from distilbert.convert import open_checkpoint
-from distilbert.errors import InputError
+from distilbert.errors import DistilBertError, FileError, InputError
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.distillation.batches import Distillation
 from distilbert.training.distillation.cache import SHARD_TOKENS, CacheSettings, TeacherCache, model_digest
@@ -36,6 +36,21 @@ from distilbert.training.reports.report import Tell
 def loss_settings(recipe: DistillRecipe) -> LossSettings:
     """How the recipe puts the terms of the loss together."""
     return LossSettings(**{name: getattr(recipe, name) for name in LossSettings.__dataclass_fields__})
+
+
+def text_files(recipe: DistillRecipe) -> dict[str, list[Path]]:
+    """The files of each split that the recipe names; FileError lists what is wrong with the names."""
+    names = {"train": recipe.corpus, "validation": recipe.validation_file}
+    found: dict[str, list[Path]] = {}
+    problems = []
+    for split in [split for split, given in names.items() if given or split == "train"]:
+        try:
+            found[split] = find_texts(names[split], recipe.input_format)
+        except DistilBertError as error:
+            problems.append(str(error))
+    if problems:
+        raise FileError("\n".join(problems))
+    return found
 
 
 def count_pieces(recipe: DistillRecipe, tell: Tell) -> NDArray[np.int64]:

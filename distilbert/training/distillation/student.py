@@ -6,7 +6,7 @@ The teacher is any checkpoint the package reads, BERT included. What is written 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,13 @@ class Prepared:
     coordinates: NDArray[np.int64] | None
 
 
-def prepare(recipe: DistillRecipe, counts: NDArray[np.int64] | None = None) -> Prepared:
+def prepare(recipe: DistillRecipe, count: Callable[[], NDArray[np.int64]] | None = None) -> Prepared:
     """Teacher and student of a recipe.
 
     Args:
         recipe: what the user asked for.
-        counts: (V,) how often the corpus has each piece of the teacher's tokenizer; needed with `vocab_size`.
+        count: (V,) how often the corpus has each piece of the teacher's tokenizer; needed with `vocab_size`, and called
+            when all else fits together.
 
     Raises:
         InputError: lists what does not fit together.
@@ -102,12 +103,16 @@ def prepare(recipe: DistillRecipe, counts: NDArray[np.int64] | None = None) -> P
     if recipe.student_name_or_path is not None:
         return _with_own_student(recipe, teacher, tokenizer)
     source, smaller = teacher, tokenizer
-    if recipe.vocab_size is not None:
-        if counts is None:
-            raise InputError("vocab_size: needs the counts of the pieces in the corpus")
-        kept = kept_pieces(tokenizer, counts, recipe.vocab_size)
-        source, smaller = _with_pieces(teacher, kept), smaller_tokenizer(tokenizer, kept)
     student, coordinates = make_student(recipe, source)
+    if recipe.vocab_size is not None:
+        if recipe.vocab_size > len(tokenizer):
+            found = f"found {recipe.vocab_size:,}"
+            raise InputError(f"vocab_size: the teacher's tokenizer has {len(tokenizer):,} pieces; {found}")
+        if count is None:
+            raise InputError("vocab_size: needs the counts of the pieces in the corpus")
+        kept = kept_pieces(tokenizer, count(), recipe.vocab_size)
+        source, smaller = _with_pieces(teacher, kept), smaller_tokenizer(tokenizer, kept)
+        student, coordinates = make_student(recipe, source)
     if recipe.task is None:  # token by token, so both have to see the same tokens
         teacher, tokenizer = source, smaller
     return Prepared(smaller, teacher, tokenizer, _ready(student, recipe), coordinates)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from distilbert import spec
 from distilbert.config import DistilBertConfig
 from distilbert.convert.tensor import Array
-from distilbert.errors import InputError
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.tokenizer.definition import Definition
 
@@ -34,8 +33,6 @@ def kept_pieces(tokenizer: DistilBertTokenizer, counts: NDArray[np.int64], size:
         counts: (V,) how often each piece occurs in the corpus; pieces that do not occur are not kept for their rank.
         size: how many to keep, if what must be kept is not more.
     """
-    if size > len(tokenizer):
-        raise InputError(f"vocab_size: the teacher's tokenizer has {len(tokenizer):,} pieces; found {size:,}")
     needed = needed_pieces(tokenizer)
     rank = np.argsort(-np.where(needed, -1, counts), kind="stable")
     wanted = rank[: max(0, size - int(needed.sum()))]

@@ -32,7 +32,7 @@ _WHOLE = re.compile(r"([+-]?\d+)\.0*")
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 
 
-_FLAGS = {False: False, True: True, "0": False, "1": True, "false": False, "true": True}  # 0 and 1 are False and True
+_FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
 def row_labels(value: Any, flags: Sequence[str]) -> tuple[list[str], bool]:
@@ -63,10 +63,9 @@ def row_labels(value: Any, flags: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def _flag(name: str, value: Any) -> bool:
-    key = value.strip().lower() if isinstance(value, str) else value
-    if not isinstance(key, str | int | float) or key not in _FLAGS:
-        raise InputError(f"label: expected 0 or 1, true or false in column {name!r}, found {value!r:.60}")
-    return _FLAGS[key]
+    with contextlib.suppress(InputError, KeyError):
+        return _FLAGS[label_name(value).lower()]
+    raise InputError(f"label: expected 0 or 1, true or false in column {name!r}, found {value!r:.60}")
 
 
 def label_name(value: Any) -> str:
