@@ -184,6 +184,10 @@ def test_what_does_not_go_together(tmp_path, data_folder, monkeypatch):
     monkeypatch.setenv("DISTILBERT_BACKEND", "pt")  # a default, and no demand
     assert pipeline("text-classification", target).fast.backend == "onnx"
     record = json.loads((target / EXPORT_FILE).read_text())
+    for task in ("masked-lm", "question-answering"):  # other shapes, other names
+        (target / EXPORT_FILE).write_text(json.dumps({**record, "task": task}))
+        with pytest.raises(FileError, match=r"model.onnx: is not the DistilBertFor.*: expected outputs \(1, 16"):
+            open_export(target)
     (target / EXPORT_FILE).write_text(json.dumps({**record, "format": "coreml", "dtype": None}))
     with pytest.raises(FileError, match=r"2 problems(?s:.*)format: expected one of onnx(?s:.*)dtype: .* found None"):
         open_export(target)

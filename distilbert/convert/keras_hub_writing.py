@@ -54,7 +54,7 @@ def write_preset(
     Raises:
         ConfigError: lists everything that keras-hub's models cannot compute.
     """
-    _check(folder, config, task)
+    _check(config, task)
     folder.mkdir(parents=True, exist_ok=True)
     head = [tensor for tensor in tensors if spec.is_head_tensor(tensor.name)]
     backbone_tensors = [tensor for tensor in tensors if not spec.is_head_tensor(tensor.name)]
@@ -72,7 +72,7 @@ def write_preset(
     return files
 
 
-def _check(folder: Path, config: DistilBertConfig, task: str) -> None:
+def _check(config: DistilBertConfig, task: str) -> None:
     problems = []
     if task not in spec.KERAS_HUB_TASKS:
         problems.append(f"task: keras-hub has DistilBERT for {', '.join(spec.KERAS_HUB_TASKS)}; found {task}")
@@ -83,7 +83,7 @@ def _check(folder: Path, config: DistilBertConfig, task: str) -> None:
     if task == "masked-lm" and not config.tie_word_embeddings:
         problems.append("tie_word_embeddings: always true in keras-hub, found false")
     if problems:
-        raise ConfigError(describe(f"{folder}: keras-hub cannot hold this model", problems))
+        raise ConfigError(describe("keras-hub cannot hold this model", problems))
 
 
 def _write_weights(path: Path, config: DistilBertConfig, task: str, tensors: Sequence[StoredTensor]) -> Path:

@@ -13,10 +13,10 @@ import numpy as np
 from distilbert import backend as backends
 from distilbert import spec
 from distilbert.checkpoint_files import EXPORT_FILE
-from distilbert.config import DTYPES, DistilBertConfig
+from distilbert.config import CONFIG_NAME, DTYPES, DistilBertConfig
 from distilbert.errors import FileError, InputError, describe
 from distilbert.export.formats import FORMATS, QUANTIZED, Format, find
-from distilbert.export.signature import Array, Session
+from distilbert.export.signature import Array, Session, output_shape
 from distilbert.files import read_json
 from distilbert.inference import fast_model
 from distilbert.inference.packing import Batch, Pack, powers_of_two, row_length
@@ -62,13 +62,15 @@ def open_export(folder: Path, wanted: str | None = None) -> ExportedModel:
     if not (folder / row.file).exists():
         raise FileError(f"{folder / row.file}: is missing; export the model again")
     backends.require(row.runner, f"running {row.name}")
-    return ExportedModel(
+    model = ExportedModel(
         open_session(row, folder / row.file, record["task"]),
         DistilBertConfig.from_pretrained(folder),
         record["task"],
         row.name,
         record["dtype"],
     )
+    _check_fit(model, folder / row.file)
+    return model
 
 
 def open_session(row: Format, path: Path, task: str) -> Session:
@@ -79,6 +81,22 @@ def open_session(row: Format, path: Path, task: str) -> Session:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
         raise FileError(f"{path}: {row.runtime.title} cannot open it ({reason}); export the model again") from error
     return session
+
+
+def _check_fit(model: ExportedModel, path: Path) -> None:
+    """Raise FileError where the file is not of the model that config.json and the record say, by one short text."""
+    config = model.config
+    # The shape of short texts in `run`: what compiles for each shape has this one to do anyway. The last id needs all
+    # rows of the embeddings.
+    ids = np.full((1, min(row_length(1), config.max_position_embeddings)), config.vocab_size - 1)
+    expected = output_shape(model.task, config, ids.shape[1])
+    try:
+        wrong = [field.shape for field in model.dense(ids, None, None) if field.shape != expected]
+    except Exception as error:  # each runtime has classes of its own for names and ids that a file does not know
+        wrong = [f"{type(error).__name__}: {error}".splitlines()[0][:300]]
+    if wrong:
+        said = f"the {spec.TASKS[model.task].class_name} of {CONFIG_NAME} and {EXPORT_FILE} beside it"
+        raise FileError(f"{path}: is not {said}: expected outputs {expected}, found {wrong[0]}; export the model again")
 
 
 def _record(folder: Path) -> dict[str, str]:

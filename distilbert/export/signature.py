@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from distilbert.config import DistilBertConfig
 from distilbert.outputs import ANSWERS
 
 Array = NDArray[Any]
@@ -33,3 +34,16 @@ def axes(task: str) -> tuple[str, ...]:
     """What the axes of the inputs are called."""
     names = ("batch", "choices", "tokens") if task == "multiple-choice" else ("batch", "tokens")
     return tuple(AXES[name] for name in names)
+
+
+def output_shape(task: str, config: DistilBertConfig, tokens: int) -> tuple[int, ...]:
+    """The shape of every output for one text of so many tokens; of multiple choice, for one choice of one question."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "encoder": (tokens, config.dim),
+        "masked-lm": (tokens, config.vocab_size),
+        "sequence-classification": (config.num_labels,),
+        "multiple-choice": (1,),
+        "token-classification": (tokens, config.num_labels),
+        "question-answering": (tokens,),
+    }
+    return (1, *shapes[task])

@@ -49,10 +49,10 @@ def _table(report: Report) -> Table:
     first = {id(report.first_divergence(backend)) for backend in report.columns}
     for layer in report.layers:
         row = [column.get(layer) for column in columns]
-        bound = next(found.bound for found in row if found)
+        bounds = dict.fromkeys(f"{found.bound:.0e}" for found in row if found)  # an export has that of its own dtype
         fails = any(found and id(found) in first for found in row)
         cells = [_cell(found, found is not None and id(found) in first) for found in row]
-        table.add_row(layer, *cells, f"{bound:.0e}", style="bold" if fails else None)
+        table.add_row(layer, *cells, ", ".join(bounds), style="bold" if fails else None)
     return table
 
 
