@@ -78,8 +78,8 @@ def open_session(row: Format, path: Path, task: str) -> Session:
     try:
         session: Session = row.module().Session(path, task)
     except Exception as error:  # each runtime has classes of its own for broken files, and for other versions'
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        raise FileError(f"{path}: {row.runtime.title} cannot open it ({reason}); export the model again") from error
+        reason = f"{row.runtime.title} cannot open it ({_said(error)})"
+        raise FileError(f"{path}: {reason}; export the model again") from error
     return session
 
 
@@ -91,12 +91,17 @@ def _check_fit(model: ExportedModel, path: Path) -> None:
     ids = np.full((1, min(row_length(1), config.max_position_embeddings)), config.vocab_size - 1)
     expected = output_shape(model.task, config, ids.shape[1])
     try:
-        wrong = [field.shape for field in model.dense(ids, None, None) if field.shape != expected]
+        wrong = [str(field.shape) for field in model.dense(ids, None, None) if field.shape != expected]
     except Exception as error:  # each runtime has classes of its own for names and ids that a file does not know
-        wrong = [f"{type(error).__name__}: {error}".splitlines()[0][:300]]
+        wrong = [_said(error)]
     if wrong:
         said = f"the {spec.TASKS[model.task].class_name} of {CONFIG_NAME} and {EXPORT_FILE} beside it"
         raise FileError(f"{path}: is not {said}: expected outputs {expected}, found {wrong[0]}; export the model again")
+
+
+def _said(error: Exception) -> str:
+    """The first line of what a runtime says."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def _record(folder: Path) -> dict[str, str]:
