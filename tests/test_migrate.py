@@ -369,6 +369,25 @@ def test_models_that_come_by_other_ways(lines):
         assert rewritten(f"{start}{other}\nm(a, b, None, q)\n").endswith("\nm(a, b, None, q)\n")
 
 
+@pytest.mark.parametrize(
+    ("annotation", "is_certain"),
+    [
+        ("F", True),
+        ("'F'", True),
+        ("Optional[F]", True),
+        ("F | None", True),
+        ("'typing.Optional[F]'", True),
+        ("Union[F, Other]", False),
+        ("'Other'", False),
+        ("'no type('", False),
+    ],
+)
+def test_a_parameter_with_an_annotation(annotation, is_certain):
+    start = f"from transformers import FlaxDistilBertModel as F\ndef f(m: {annotation} = None):\n    "
+    after = "m(a, b, None, params=q)\n" if is_certain else "m(a, b, None, q)\n"
+    assert rewritten(start + "m(a, b, None, q)\n").endswith(after)
+
+
 def test_an_attribute_that_a_base_fills():
     text = rewritten(
         "from transformers import FlaxDistilBertModel\n"

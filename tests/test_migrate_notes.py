@@ -28,7 +28,15 @@ NOTED = [
     (TF, "l = m(x, labels=y)[0]", Kind.CHECK, "labels=...)[...]", "the mean"),
     (TF, "m.save_pretrained(f)", Kind.CHECK, "save_pretrained", 'format="tensorflow"'),
     (TF, "m.save_pretrained(f, saved_model=True)", Kind.CHANGE, "saved_model", "export"),
+    (TF, "o = m(x, labels=y)\nl, z = o[:2]\nz = o[1]", Kind.CHECK, "o[...]", "the mean"),
+    (TF, "def f(m: 'C | None'):\n    l, z = m(x, labels=y, return_dict=False)", Kind.CHECK, "labels=...)", "the mean"),
     (TF, "m.save_weights(f)", Kind.CHECK, "save_weights", ".weights.h5"),
+    (TF, "other.save_weights(p + '/best.h5')", Kind.CHANGE, "save_weights", ".weights.h5"),
+    (TF, "ModelCheckpoint(f'{p}/best.h5', save_weights_only=True)", Kind.CHANGE, "ModelCheckpoint", ".weights.h5"),
+    (TF, "keras.callbacks.ModelCheckpoint(filepath='best')", Kind.CHANGE, "ModelCheckpoint", ".keras"),
+    (TF, "m.load_weights('best.h5')", Kind.CHANGE, "load_weights", "from_pretrained"),
+    (TF, "m.save('best')", Kind.CHANGE, "m.save", ".keras"),
+    (TF, "from tensorflow.keras.optimizers import Adam\nAdam(lr=1e-3)", Kind.CHANGE, "Adam(lr=...)", "learning_rate"),
     (TF, "tf.keras.optimizers.legacy.Adam()", Kind.CHANGE, "legacy", "Keras 2"),
     (TF, "keras.optimizers.Adam(lr=1e-3)", Kind.CHANGE, "lr=", "learning_rate"),
     (TF, "from transformers import create_optimizer", Kind.CHANGE, "create_optimizer", "keras.optimizers.AdamW"),
@@ -86,6 +94,20 @@ NOTED = [
     ),
     ("", "from transformers import pipeline\npipeline('ner', model=x)", Kind.LEFT, "pipeline stays", "--all-auto"),
     (
+        "",
+        "import importlib\nt = importlib.import_module('transformers')\nt.DistilBertModel",
+        Kind.CHANGE,
+        "import_module('transformers')",
+        "in distilbert",
+    ),
+    (
+        "",
+        "from transformers import pipeline as f\np = partial(f, 'ner', model='distilbert-x')\nq = partial(f, 'ner')",
+        Kind.CHANGE,
+        "f stays",
+        "not called here",
+    ),
+    (
         PT,
         "import transformers\nisinstance(m, transformers.PreTrainedModel)",
         Kind.CHECK,
@@ -133,9 +155,20 @@ def test_notes(start, code, kind, what, instead):
     assert lines - code.count("\n") <= found[0].line <= lines
 
 
+def test_a_model_of_ones_own_with_all_inputs_in_one_argument():
+    own = "class D(C):\n    def call(self, inputs=None, **options):\n        return super().call(inputs, **options)\n"
+    notes = [note for note in rewrite(TF + own).notes if note.kind is Kind.CHANGE]
+    assert [(note.line, note.what) for note in notes] == [(4, "call(self, inputs, ...)")]
+    for first in ("input_ids", "*args"):
+        assert not [note for note in rewrite(TF + own.replace("inputs=None", first)).notes if note.kind is Kind.CHANGE]
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        TF + "m.save_weights('x.weights.h5')\nm.load_weights(f'{p}/x.weights.h5')\nm.save('x.keras')\nother.save(p)\n",
+        TF + "ModelCheckpoint('x.keras')\nModelCheckpoint(Path(d) / 'x.weights.h5', save_weights_only=True)\n",
+        TF + "tf.reduce_mean(m(x, labels=y)[0])\nm(x, labels=y)[1]\nother(x, labels=y)[0]\n",
         TF + "o = m(x, labels=y)\nl = tf.reduce_mean(o.loss)\n",
         TF + "h = m.fit(d)\nh.history['loss']\nm.compile(optimizer='adam')\nm.predict(d).logits\n",
         PT + "o = m(x)\no.loss.backward()\nm.train()\nm.to(d)\nm.save_pretrained(f)\n",
@@ -150,6 +183,7 @@ def test_notes(start, code, kind, what, instead):
         "from transformers import AutoModel\nAutoModel.from_pretrained('bert-base-cased')\n",
         "from transformers import pipeline\npipeline('translation')\npipeline('ner')\n",
         "from transformers import create_optimizer\n",
+        "import importlib\nimportlib.import_module('transformers').BertModel\n",
     ],
 )
 def test_nothing_to_note(text):

@@ -13,6 +13,7 @@ from distilbert.migrate.pipelines import PipelineCall
 from distilbert.migrate.reading import Reading, code, root
 
 _SAME_OBJECT = ("to", "cuda", "cpu", "eval", "train", "half", "float")  # methods that return what they are called on
+_HANDED_ON = "it is not called here; distilbert.pipeline takes the same arguments, and framework= as backend="
 
 
 class Decisions:
@@ -69,26 +70,34 @@ class Decisions:
             return found.pop() if len(found) == 1 else None
         return self._in_attribute(node) if isinstance(node, cst.Attribute) else None
 
+    def calls_behind(self, node: cst.CSTNode) -> list[cst.Call | None]:
+        """The call that something is, or the calls whose results a variable holds; None for other contents."""
+        if isinstance(node, cst.Call):
+            return [node]
+        return [self._outputs.get(one) for one in self.reading.holders(node)] if isinstance(node, cst.Name) else []
+
     def is_other_output(self, node: cst.CSTNode) -> bool:
         """Whether something is a model, or a variable that holds what a model of PyTorch or JAX has returned."""
         if self.object(node) is not None:
             return True
-        holders = self.reading.holders(node) if isinstance(node, cst.Name) else set()
-        calls = [self._outputs.get(holder) for holder in holders]
+        calls = self.calls_behind(node) if isinstance(node, cst.Name) else []
         models = [self.object(call.func) for call in calls if call is not None]
         return bool(models) and all(model is not None and model.framework != "tf" for model in models)
 
     def frameworks(self) -> set[str]:
         """The frameworks of the models that are taken, used here or imported for others."""
-        targets = {*self.taken.values(), *self._imported()}
+        targets = {*self.taken.values(), *(target for _, target in self._imported())}
         return {target.framework for target in targets if target.framework}
 
-    def _imported(self) -> Iterator[Target]:
+    def _imported(self) -> Iterator[tuple[str, Target]]:
+        """The classes that are imported and taken, by the names that they get."""
         for statement in self.reading.all(cst.ImportFrom):
             module = code(statement.module) if statement.module is not None and not statement.relative else ""
             if is_module(module) and not isinstance(statement.names, cst.ImportStar):
-                targets = (CLASSES.get(code(alias.name)) for alias in statement.names)
-                yield from (one for one in targets if one is not None and not self.stays_with_trainer(one))
+                for alias in statement.names:
+                    target = CLASSES.get(code(alias.name))
+                    if target is not None and not self.stays_with_trainer(target):
+                        yield code(alias.asname.name) if alias.asname is not None else target.name, target
 
     # Deciding.
 
@@ -170,7 +179,7 @@ class Decisions:
                 continue
             call = self.reading.parent(node)
             if not isinstance(call, cst.Call) or call.func is not node:
-                self.left[node] = ""
+                self.left[node] = _HANDED_ON if self._is_for_distilbert(call, known) else ""
                 continue
             found = PipelineCall(self.reading, call, self.object)
             if self.stays_with_trainer(PIPELINES[PIPELINE]) or not found.is_ours(known, self._all_auto):
@@ -180,6 +189,15 @@ class Decisions:
             else:
                 self.taken[node] = PIPELINES[PIPELINE]
                 self.pipelines[call] = found
+
+    def _is_for_distilbert(self, argument: cst.CSTNode | None, known: set[tuple[str, frozenset[int]]]) -> bool:
+        """Whether what a function is handed to, as `partial(pipeline, model=...)`, gets a DistilBERT beside it."""
+        call = self.reading.parent(argument) if isinstance(argument, cst.Arg) else None
+        if not isinstance(call, cst.Call) or self.stays_with_trainer(PIPELINES[PIPELINE]):
+            return False
+        values = [one.value for one in call.args]
+        named = any(self.reading.says_distilbert(one) or self.reading.key(one) in known for one in values)
+        return self._all_auto or named or any(self.origin(one) is not None for one in values)
 
     # Variables.
 
@@ -193,11 +211,22 @@ class Decisions:
         for named in self.reading.all(cst.NamedExpr):
             self._hold(named.target, self.origin(named.value), False)
         for parameter in self.reading.all(cst.Param):
-            if parameter.annotation is not None and (kind := self.taken.get(parameter.annotation.annotation)):
+            if parameter.annotation is not None and (kind := self._annotated(parameter.annotation.annotation)):
                 self._holders[parameter] = kind
         for annotated in self.reading.all(cst.AnnAssign):
             if annotated.value is not None:
                 self._hold(annotated.target, self.origin(annotated.value), code(annotated.value) == "None")
+
+    def _annotated(self, node: cst.CSTNode) -> Target | None:
+        """The one kind that an annotation names, be it with None, or as a text."""
+        kinds = {self.taken.get(part) or self._imported_as(part) for part in _alternatives(node)}
+        return kinds.pop() if len(kinds) == 1 else None
+
+    def _imported_as(self, node: cst.CSTNode) -> Target | None:
+        """What a name is in a text, which has no scope of its own: what it is imported as."""
+        if isinstance(node, cst.Name) and self.reading.parent(node) is None:
+            return next((target for bound, target in self._imported() if bound == node.value), None)
+        return None
 
     def _pairs(self, target: cst.CSTNode, value: cst.CSTNode) -> Iterator[tuple[cst.CSTNode, cst.CSTNode]]:
         """Each target of an assignment with its value; of `model, params = ...` the model."""
@@ -273,6 +302,23 @@ def _runs_code(call: cst.Call) -> bool:
     """Whether a call runs code of the checkpoint, which may make something else than its name says."""
     found = (one for one in call.args if one.keyword is not None and one.keyword.value == "trust_remote_code")
     return any(code(one.value) not in ("False", "None") for one in found)
+
+
+def _alternatives(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """The kinds in `A | B`, `Optional[A]`, `Union[A, B]` or a text of these, without None."""
+    if isinstance(node, cst.SimpleString):
+        try:
+            yield from _alternatives(cst.parse_expression(str(node.evaluated_value)))
+        except cst.ParserSyntaxError:
+            yield node
+    elif isinstance(node, cst.BinaryOperation) and isinstance(node.operator, cst.BitOr):
+        yield from (*_alternatives(node.left), *_alternatives(node.right))
+    elif isinstance(node, cst.Subscript) and code(node.value).split(".")[-1] in ("Optional", "Union"):
+        for element in node.slice:
+            if isinstance(element.slice, cst.Index):
+                yield from _alternatives(element.slice.value)
+    elif code(node) != "None":
+        yield node
 
 
 def _first(target: cst.CSTNode) -> cst.CSTNode:

@@ -16,6 +16,7 @@ from distilbert.errors import InputError
 from distilbert.migrate.names import PACKAGE, says_distilbert, split
 
 Node = TypeVar("Node", bound=cst.CSTNode)
+IMPORTING = ("import_module", "__import__")  # functions that import a module by its name
 _EMPTY = cst.Module([])
 
 
@@ -57,6 +58,8 @@ def imports_transformers(text: str) -> bool:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module or ""]
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in IMPORTING:
+            names = [str(one.value) for one in node.args[:1] if isinstance(one, ast.Constant)]
         if any(name.split(".")[0] == "transformers" for name in names):
             return True
     return False
@@ -140,11 +143,14 @@ class Reading:
             return None
         return splits.pop()
 
+    def qualified(self, node: cst.CSTNode) -> set[str]:
+        """The full names that a name or attribute may stand for."""
+        found = self._names.get(node, ())
+        return {name.name for name in (found() if callable(found) else found)}
+
     def is_transformers(self, node: cst.CSTNode) -> bool:
         """Whether a name is the module itself."""
-        found = self._names.get(node, ())
-        found = found() if callable(found) else found
-        return "transformers" in {name.name for name in found}
+        return "transformers" in self.qualified(node)
 
     def imports_of(self, name: cst.Name) -> set[cst.CSTNode]:
         """The import statements that a name may come from."""

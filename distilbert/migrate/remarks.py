@@ -8,8 +8,9 @@ from collections.abc import Iterator, Set
 
 import libcst as cst
 
+from distilbert.migrate import keras_remarks
 from distilbert.migrate.deciding import Decisions
-from distilbert.migrate.names import KNOWN, Target
+from distilbert.migrate.names import KNOWN, Target, says_distilbert
 from distilbert.migrate.notes import (
     ABSENT,
     COLLATORS,
@@ -23,14 +24,11 @@ from distilbert.migrate.notes import (
     Kind,
     Note,
 )
-from distilbert.migrate.reading import Reading, code, root
+from distilbert.migrate.reading import IMPORTING, Reading, code
 
 _STRING = re.compile(r"transformers\.[\w.]*DistilBert[\w.]*")
-_LAYER = re.compile(r"tf_distil_bert\w*")
-_MEANS = ("reduce_mean", "mean")
-_KERAS_2 = re.compile(r"keras\.(?:optimizers\.(?:legacy|experimental)\.|mixed_precision\.experimental|backend\.)")
 _BASES = ("PreTrainedModel", "TFPreTrainedModel", "FlaxPreTrainedModel")
-_OLD_RATES = ("lr", "decay")
+_CALL = "name them, as call(self, input_ids=None, attention_mask=None, **options): a dict comes apart before call"
 
 
 def remarks(reading: Reading, decisions: Decisions, settled: Set[cst.CSTNode]) -> Iterator[Note]:
@@ -44,8 +42,7 @@ def remarks(reading: Reading, decisions: Decisions, settled: Set[cst.CSTNode]) -
         yield from _classes(reading, decisions)
         yield from _assignments(reading, decisions)
     if "tf" in decisions.frameworks():
-        yield from _losses(reading, decisions)
-        yield from _old_keras(reading)
+        yield from keras_remarks.remarks(reading, decisions)
 
 
 def _left(reading: Reading, decisions: Decisions) -> Iterator[Note]:
@@ -109,16 +106,25 @@ def _uses_unbound(reading: Reading) -> bool:
 
 
 def _strings(reading: Reading) -> Iterator[Note]:
-    """Texts that name a class by its path, and classes looked up by a text."""
+    """Texts that name a class by its path, and classes and modules looked up by a text."""
     for node in reading.all(cst.SimpleString):
         if _STRING.fullmatch(reading.text(node) or ""):
             yield Note(Kind.CHANGE, reading.line(node), f"the text {node.value}", "the name in distilbert")
     for call in reading.all(cst.Call):
+        if _imports_by_name(reading, call) and says_distilbert(reading.module.code):
+            yield Note(Kind.CHANGE, reading.line(call), code(call)[:60], "the classes of DistilBERT are in distilbert")
         if code(call.func) != "getattr" or len(call.args) < 2:
             continue
         name = reading.text(call.args[1].value)
         if name in KNOWN and reading.is_transformers(call.args[0].value):
             yield Note(Kind.CHANGE, reading.line(call), code(call)[:60], f"getattr(distilbert, {name!r})")
+
+
+def _imports_by_name(reading: Reading, call: cst.Call) -> bool:
+    """Whether a call imports transformers, or a module of it, by a text."""
+    module = reading.text(call.args[0].value) if call.args else None
+    is_import = code(call.func).split(".")[-1] in IMPORTING
+    return is_import and module is not None and module.split(".")[0] == "transformers"
 
 
 def _attributes(reading: Reading, decisions: Decisions, settled: Set[cst.CSTNode]) -> Iterator[Note]:
@@ -190,9 +196,6 @@ def _method(reading: Reading, call: cst.Call, target: Target, method: str) -> It
         if old is not None and not keywords & {"format", "safe_serialization", "saved_model"}:
             instead = f'model.safetensors is written; save_pretrained(folder, format="{old[1]}") writes {old[0]}'
             yield Note(Kind.CHECK, line, shown, instead)
-    if target.framework == "tf" and method in ("save", "save_weights"):
-        ending = ".keras" if method == "save" else ".weights.h5"
-        yield Note(Kind.CHECK, line, shown, f"the name of the file ends in {ending} in Keras 3, or use save_pretrained")
     if target.framework == "flax" and method in ("to_bf16", "to_fp16", "to_fp32") and len(call.args) > 1:
         yield Note(Kind.CHANGE, line, f"{shown} with a mask", "cast the other parameters with jax.tree.map")
     if method == "num_parameters" and call.args:
@@ -218,6 +221,8 @@ def _classes(reading: Reading, decisions: Decisions) -> Iterator[Note]:
             if (target := decisions.taken.get(base.value)) is not None:
                 what = f"class {definition.name.value}({target.name})"
                 yield Note(Kind.CHECK, reading.line(definition), what, "the constructor here is (config, *, seed=None)")
+                if target.framework == "tf":
+                    yield from _own_call(reading, definition)
     for call in reading.all(cst.Call):
         if code(call.func) in ("isinstance", "issubclass") and len(call.args) == 2:
             kinds = call.args[1].value
@@ -226,6 +231,15 @@ def _classes(reading: Reading, decisions: Decisions) -> Iterator[Note]:
                 yield Note(Kind.CHECK, reading.line(call), code(call), "true for objects of this package only")
             elif any((reading.there(part) or ("",))[0] in _BASES for part in parts):
                 yield Note(Kind.CHECK, reading.line(call), code(call), "false for models of this package")
+
+
+def _own_call(reading: Reading, definition: cst.ClassDef) -> Iterator[Note]:
+    """A model's `call` that takes all inputs as one argument."""
+    for method in definition.body.body:
+        if isinstance(method, cst.FunctionDef) and method.name.value == "call" and len(method.params.params) > 1:
+            first = method.params.params[1].name.value
+            if first != "input_ids":
+                yield Note(Kind.CHANGE, reading.line(method), f"call(self, {first}, ...)", _CALL)
 
 
 def _assignments(reading: Reading, decisions: Decisions) -> Iterator[Note]:
@@ -241,44 +255,3 @@ def _assignments(reading: Reading, decisions: Decisions) -> Iterator[Note]:
                 name = target.attr.value
                 instead = f"from_pretrained(name, {name}=...), or config = config.replace({name}=...)"
                 yield Note(Kind.CHANGE, reading.line(statement), f"{code(target)} = ...", instead)
-
-
-def _losses(reading: Reading, decisions: Decisions) -> Iterator[Note]:
-    """Losses of TensorFlow models, which are vectors there."""
-    advice = "a number here, the mean; in transformers one for each row, whose gradients are added up"
-    for node in reading.all(cst.Attribute):
-        is_read = not isinstance(reading.parent(node), cst.AssignTarget)
-        if node.attr.value == "loss" and is_read and not decisions.is_other_output(node.value):
-            above = next((one for one in reading.parents(node) if isinstance(one, cst.Call)), None)
-            is_output = root(node) is not None and not isinstance(node.value, cst.Attribute)
-            if is_output and not (above is not None and code(above.func).split(".")[-1] in _MEANS):
-                yield Note(Kind.CHECK, reading.line(node), code(node), advice)
-    for item in reading.all(cst.Subscript):
-        call = item.value
-        if isinstance(call, cst.Call) and _has_labels(call) and decisions.object(call.func) is not None:
-            yield Note(Kind.CHECK, reading.line(item), f"{code(call.func)}(..., labels=...)[...]", advice)
-
-
-def _has_labels(call: cst.Call) -> bool:
-    return any(one.keyword is not None and one.keyword.value in ("labels", "start_positions") for one in call.args)
-
-
-def _old_keras(reading: Reading) -> Iterator[Note]:
-    """What Keras 3 has not."""
-    for text in reading.all(cst.SimpleString):
-        if _LAYER.fullmatch(reading.text(text) or ""):
-            yield Note(Kind.CHANGE, reading.line(text), text.value, "layers have other names here; see model.summary()")
-    for node in reading.all(cst.Attribute):
-        if _KERAS_2.search(code(node) + ".") and not isinstance(reading.parent(node), cst.Attribute):
-            yield Note(Kind.CHANGE, reading.line(node), code(node), "is of Keras 2; these are Keras 3 models")
-    for call in reading.all(cst.Call):
-        if code(call.func).endswith("models.load_model"):
-            instead = "Keras 3 reads .keras files; what tf-keras saved goes by save_pretrained and from_pretrained"
-            yield Note(Kind.CHECK, reading.line(call), code(call.func), instead)
-        if "optimizers." in code(call.func):
-            for argument in call.args:
-                if argument.keyword is not None and argument.keyword.value in _OLD_RATES:
-                    instead = "learning_rate=..., a number or a schedule of keras.optimizers.schedules"
-                    yield Note(
-                        Kind.CHANGE, reading.line(call), f"{code(call.func)}({argument.keyword.value}=...)", instead
-                    )

@@ -9,8 +9,10 @@ own loss. Either way the labels are `y`, or are among the inputs (`labels`, or `
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import keras
@@ -48,7 +50,7 @@ class KerasModel(keras.Model):
 
     def named(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """The arguments of a call by name."""
-        names = self.call_signature_parameters
+        names = call_names(type(self))
         if len(arguments) == 1 and isinstance(arguments[0], Mapping):
             unknown = [name for name in arguments[0] if name not in names]
             if unknown:
@@ -217,6 +219,20 @@ def dtype_policy(policy: keras.DTypePolicy) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@cache
+def call_names(kind: type) -> tuple[str, ...]:
+    """The arguments of a class's `call`; where it hands on `**options`, those of the `call` that it overrides too."""
+    names: dict[str, None] = {}
+    for one in kind.__mro__:
+        if "call" in vars(one):
+            _, *parameters = inspect.signature(vars(one)["call"]).parameters.values()
+            various = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+            names |= dict.fromkeys(parameter.name for parameter in parameters if parameter.kind not in various)
+            if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+                break
+    return tuple(names)
 
 
 def as_tensor(name: str, value: Any) -> Any:
