@@ -34,6 +34,8 @@ NOTED = [
     (TF, "other.save_weights(p + '/best.h5')", Kind.CHANGE, "save_weights", ".weights.h5"),
     (TF, "ModelCheckpoint(f'{p}/best.h5', save_weights_only=True)", Kind.CHANGE, "ModelCheckpoint", ".weights.h5"),
     (TF, "keras.callbacks.ModelCheckpoint(filepath='best')", Kind.CHANGE, "ModelCheckpoint", ".keras"),
+    (TF, "e = m.get_input_embeddings()\ne.weight", Kind.CHANGE, "e.weight", "get_input_embeddings().embeddings"),
+    (TF, "m.distilbert.embeddings.weight", Kind.CHANGE, "m.distilbert.embeddings.weight", "().embeddings"),
     (TF, "m.load_weights('best.h5')", Kind.CHANGE, "load_weights", "from_pretrained"),
     (TF, "m.save('best')", Kind.CHANGE, "m.save", ".keras"),
     (TF, "from tensorflow.keras.optimizers import Adam\nAdam(lr=1e-3)", Kind.CHANGE, "Adam(lr=...)", "learning_rate"),
@@ -168,6 +170,7 @@ def test_a_model_of_ones_own_with_all_inputs_in_one_argument():
     [
         TF + "m.save_weights('x.weights.h5')\nm.load_weights(f'{p}/x.weights.h5')\nm.save('x.keras')\nother.save(p)\n",
         TF + "ModelCheckpoint('x.keras')\nModelCheckpoint(Path(d) / 'x.weights.h5', save_weights_only=True)\n",
+        PT + "m.get_input_embeddings().weight\nm.embeddings.word_embeddings.weight\n",
         TF + "tf.reduce_mean(m(x, labels=y)[0])\nm(x, labels=y)[1]\nother(x, labels=y)[0]\n",
         TF + "o = m(x, labels=y)\nl = tf.reduce_mean(o.loss)\n",
         TF + "h = m.fit(d)\nh.history['loss']\nm.compile(optimizer='adam')\nm.predict(d).logits\n",

@@ -59,6 +59,20 @@ def test_ways_to_call(model, expected, call):
     np.testing.assert_allclose(output.logits, expected, rtol=0, atol=2e-6)
 
 
+def test_a_call_of_ones_own_that_hands_on_its_options(expected):
+    class Own(models.DistilBertForSequenceClassification):
+        def call(self, input_ids=None, **options):
+            return super().call(input_ids, **options)
+
+    own = Own(TINY, seed=0)
+    output = own({"input_ids": IDS, "attention_mask": MASK, "labels": np.zeros(3, int)})
+    np.testing.assert_allclose(output.logits, expected, rtol=0, atol=2e-6)
+    assert np.isfinite(output.loss)
+    assert np.abs(own(IDS, MASK, training=True).logits - expected).max() > 1e-3, "no dropout in training"
+    with pytest.raises(InputError, match="'foo' unknown; expected input_ids, attention_mask, .*training"):
+        own({"input_ids": IDS, "foo": IDS})
+
+
 def test_word_vectors_alone(model):
     table = model.get_input_embeddings()
     output = model(inputs_embeds=np.asarray(table(IDS), np.float64), attention_mask=MASK)

@@ -33,6 +33,7 @@ def remarks(reading: Reading, decisions: Decisions) -> Iterator[Note]:
     yield from _losses(reading, decisions)
     yield from _old_keras(reading)
     yield from _files(reading, decisions)
+    yield from _tables(reading, decisions)
 
 
 def _losses(reading: Reading, decisions: Decisions) -> Iterator[Note]:
@@ -142,3 +143,27 @@ def _end(reading: Reading, path: cst.CSTNode) -> str | None:
         last = path.parts[-1] if path.parts else None
         return last.value if isinstance(last, cst.FormattedStringText) else None
     return reading.text(path)
+
+
+def _tables(reading: Reading, decisions: Decisions) -> Iterator[Note]:
+    """The word vectors of a model, whose variable has another name here."""
+    for node in reading.all(cst.Attribute):
+        if node.attr.value == "weight":
+            found = [_gives_table(decisions, call) for call in decisions.calls_behind(node.value)]
+            if (found and all(found)) or _is_table(decisions, node.value):
+                yield Note(Kind.CHANGE, reading.line(node), code(node), "model.get_input_embeddings().embeddings")
+
+
+def _gives_table(decisions: Decisions, call: cst.Call | None) -> bool:
+    if call is None or not isinstance(call.func, cst.Attribute) or call.func.attr.value != "get_input_embeddings":
+        return False
+    model = decisions.object(call.func.value)
+    return model is not None and model.framework == "tf"
+
+
+def _is_table(decisions: Decisions, node: cst.CSTNode) -> bool:
+    """Whether something is `model.distilbert.embeddings` of a TensorFlow model."""
+    if not isinstance(node, cst.Attribute) or node.attr.value != "embeddings":
+        return False
+    model = decisions.object(node.value.value) if isinstance(node.value, cst.Attribute) else None
+    return model is not None and model.framework == "tf"
