@@ -17,8 +17,8 @@ _MEANS = ("reduce_mean", "mean")
 _LOSS = "a number here, the mean; in transformers one for each row, whose gradients are added up"
 _KERAS_2 = re.compile(r"keras\.(?:optimizers\.(?:legacy|experimental)\.|mixed_precision\.experimental|backend\.)")
 _OLD_RATES = ("lr", "decay")
-_WEIGHTS = (".weights.h5",)
-_WHOLE = (".keras", ".h5")
+_WEIGHTS: tuple[str, ...] = (".weights.h5",)
+_WHOLE: tuple[str, ...] = (".keras", ".h5")
 _FILES = {"save": _WHOLE, "save_weights": _WEIGHTS, "load_weights": (*_WEIGHTS, ".keras")}  # ends of their names
 _ELSE = {
     "save": ", or use save_pretrained",
@@ -67,7 +67,7 @@ def _holds_loss(item: cst.Subscript) -> bool:
     part = item.slice[0].slice
     if isinstance(part, cst.Index):
         return code(part.value) in ("0", "'loss'", '"loss"')
-    return part.lower is None or code(part.lower) == "0"
+    return isinstance(part, cst.Slice) and (part.lower is None or code(part.lower) == "0")
 
 
 def _is_of_labels(decisions: Decisions, node: cst.CSTNode) -> bool:

@@ -12,7 +12,6 @@ import contextlib
 import inspect
 import os
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any, ClassVar, Self
 
 import keras
@@ -221,7 +220,6 @@ def dtype_policy(policy: keras.DTypePolicy) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-@cache
 def call_names(kind: type) -> tuple[str, ...]:
     """The arguments of a class's `call`; where it hands on `**options`, those of the `call` that it overrides too."""
     names: dict[str, None] = {}
