@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import keras
@@ -29,6 +29,11 @@ class KerasModel(keras.Model):
 
     config: DistilBertConfig
     task: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "call" in vars(cls) and hasattr(super(cls, cls), "call"):  # Keras passes on what it finds in the signature
+            cls.call.__signature__ = with_options_of(cls.call, super(cls, cls).call)
 
     # Calling.
 
@@ -49,7 +54,7 @@ class KerasModel(keras.Model):
 
     def named(self, *arguments: Any, **options: Any) -> dict[str, Any]:
         """The arguments of a call by name."""
-        names = call_names(type(self))
+        names = self.call_signature_parameters
         if len(arguments) == 1 and isinstance(arguments[0], Mapping):
             unknown = [name for name in arguments[0] if name not in names]
             if unknown:
@@ -220,17 +225,14 @@ def dtype_policy(policy: keras.DTypePolicy) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def call_names(kind: type) -> tuple[str, ...]:
-    """The arguments of a class's `call`; where it hands on `**options`, those of the `call` that it overrides too."""
-    names: dict[str, None] = {}
-    for one in kind.__mro__:
-        if "call" in vars(one):
-            _, *parameters = inspect.signature(vars(one)["call"]).parameters.values()
-            various = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-            names |= dict.fromkeys(parameter.name for parameter in parameters if parameter.kind not in various)
-            if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-                break
-    return tuple(names)
+def with_options_of(call: Callable[..., Any], base: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a `call` that hands on `**options`: its own arguments, then those of the `call` it overrides."""
+    various = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    own = inspect.signature(call).parameters
+    if all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in own.values()):
+        return inspect.signature(call)
+    named = {**own, **{name: one for name, one in inspect.signature(base).parameters.items() if name not in own}}
+    return inspect.Signature([one for one in named.values() if one.kind not in various])
 
 
 def as_tensor(name: str, value: Any) -> Any:
