@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,11 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.page.name}-{self.number}"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it may be a whole training, as in the guides for the tasks."""
+        return self.page.parent.name == "tasks"
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -99,8 +105,7 @@ def extension():
 
 @pytest.mark.parametrize(
     "block",
-    # The guides for the tasks are whole trainings.
-    [pytest.param(block, marks=pytest.mark.slow if block.page.parent.name == "tasks" else ()) for block in PYTHON],
+    [pytest.param(block, marks=pytest.mark.slow if block.is_trained else ()) for block in PYTHON],
     ids=str,
 )
 def test_python_runs(block, tmp_path, monkeypatch, capsys):
@@ -114,8 +119,30 @@ def test_python_runs(block, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(block.text, str(block), "exec"), {"__name__": "__main__"})
     printed = capsys.readouterr().out
-    if block.section_output is not None:
-        assert printed == block.section_output
+    expected = block.section_output
+    if expected is not None and not (block.is_trained and rounded_alike(printed, expected)):
+        assert printed == expected
+
+
+def rounded_alike(first: str, second: str) -> bool:
+    """Whether texts differ in no more than the last digit of decimals: what is trained on other cores ends so."""
+    parts, others = (re.split(r"(\d+\.\d+)", " ".join(text.split())) for text in (first, second))
+    pairs = zip(map(Decimal, parts[1::2]), map(Decimal, others[1::2]), strict=False)
+    same_words = [text.strip() for text in parts[::2]] == [text.strip() for text in others[::2]]
+    return same_words and all(abs(one - other) <= min(unit(one), unit(other)) for one, other in pairs)
+
+
+def unit(value: Decimal) -> Decimal:
+    """One in the last place that is printed."""
+    return Decimal((0, (1,), value.as_tuple().exponent))
+
+
+def test_only_the_last_digit_of_what_is_trained_may_differ():
+    assert rounded_alike("tf [[1.33 1.8 ]]\n", "tf [[1.33 1.79]]\n")
+    assert not rounded_alike("tf [[1.33 1.77]]", "tf [[1.33 1.79]]")
+    assert not rounded_alike("24 {'loss': 0.23}", "25 {'loss': 0.23}")
+    assert not rounded_alike("0.61", "0.61 0.39")
+    assert not rounded_alike("0.61", "-0.61")
 
 
 def test_the_readme_gives_one_number_three_times():
