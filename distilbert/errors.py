@@ -7,7 +7,8 @@ built-in exception that code not written for this library would catch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class DistilBertError(Exception):
@@ -58,6 +59,17 @@ class TrainingError(DistilBertError, RuntimeError):
 
 class BackendError(DistilBertError, ImportError):
     """A framework is not installed, is unknown, or is set up in a way that cannot work."""
+
+
+@contextmanager
+def all_told() -> Iterator[list[DistilBertError]]:
+    """Takes errors that are kept so that others are found too, and raises them as one in the end."""
+    kept: list[DistilBertError] = []
+    yield kept
+    if len(kept) > 1:
+        raise InputError("\n".join(map(str, kept)))
+    if kept:
+        raise kept[0]
 
 
 def describe(title: str, problems: Sequence[str]) -> str:

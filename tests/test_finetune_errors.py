@@ -211,6 +211,15 @@ def test_a_tokenizer_of_another_model(made: Path, tmp_path: Path) -> None:
     assert f"tokenizer: has {VOCABULARY:,} tokens" in refused(made, tmp_path, MLM, model=model, train=text)
 
 
+def test_a_head_that_much_text_is_needed_for_is_not_drawn_in_silence(made: Path, tmp_path: Path) -> None:
+    text = write_text(tmp_path / "a.txt", "a few words to learn from\n")
+    options = {"model": made / "start", "train": text, "eval": text, "max_steps": 1}
+    once = invoke(*command(made, tmp_path, MLM, output=tmp_path / "once", **options))
+    assert "start: has no head for masked language modelling; it is learned from nothing" in once.stderr
+    again = invoke(*command(made, tmp_path, MLM, **{**options, "model": tmp_path / "once"}))
+    assert "learned from nothing" not in again.stderr
+
+
 def test_weights_of_another_size_are_not_drawn_anew_in_silence(made: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(made / "start", tmp_path / "model"))
     config = json.loads((model / "config.json").read_text())

@@ -119,7 +119,7 @@ def test_what_is_written_is_the_same_recipe(tmp_path):
     for values in (
         {},
         {"learning_rate": 1e-7, "dropout": 0.0, "report_to": [], "column": ["text=a b: #1", "label=no"]},
-        {"model": "1e5", "output": "caf\u00e9 \udc80", "task": "no", "metric_for_best_model": "null"},
+        {"model": "1e5", "output": "caf\u00e9 \udc80", "input_format": "no", "metric_for_best_model": "null"},
     ):
         path = tmp_path / "recipe.yaml"
         write_recipe(recipe(**values), path)
@@ -205,6 +205,18 @@ def test_all_that_is_wrong_with_the_values_is_said_at_once(write):
     assert [line.split(":")[0].strip(" -") for line in lines[1:]] == ["seed", "lr_scheduler_type", "bf16"]
     assert "found 1.5" in lines[1]
     assert "found 'yes'" in lines[3]
+
+
+def test_what_is_for_another_task_is_refused():
+    other = {"problem_type": "regression", "whole_word_masking": True, "doc_stride": 64}
+    with pytest.raises(InputError) as caught:
+        recipe(task="question-answering", **other)
+    assert str(caught.value).splitlines()[1:] == [
+        "  - problem_type: is for text-classification; leave it out, since the task is question-answering",
+        "  - whole_word_masking: is for fill-mask; leave it out, since the task is question-answering",
+    ]
+    assert recipe(task="DistilBertForQuestionAnswering", doc_stride=64).doc_stride == 64
+    assert recipe(problem_type=None, doc_stride=128) == recipe()
 
 
 def test_unknown_and_missing_names(write):

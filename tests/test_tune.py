@@ -220,6 +220,8 @@ def test_what_a_search_cannot_begin_with(tmp_path: Path, ran: list[list[int]]) -
         tune(recipe(tmp_path, stop_at_step=3), ["seed=1,2"])
     with pytest.raises(InputError, match=r"--search: trial 0 of 1: recipe: dropout: expected less than 1, found 2"):
         tune(recipe(tmp_path), ["dropout=2"])
+    with pytest.raises(InputError, match=r"(?s)c\.csv: not found.*d\.csv: not found"):
+        tune(recipe(tmp_path, train=str(tmp_path / "c.csv"), eval=str(tmp_path / "d.csv")), ["seed=1,2"])
     assert not (tmp_path / "search").exists()
     assert not ran
 

@@ -87,8 +87,8 @@ class Training:
         step = self.step
         end = min(self.total, self.arguments.stop_at_step or self.total)
         log = _Log(self.arguments.logging_steps)
-        self._tell("begin", self.plan())
         self._check_metric()
+        self._tell("begin", self.plan())
         while step < end and not self._has_stopped_early():
             parts = self.parts(step)
             rate = learning_rate(self.arguments, step, self.total)

@@ -5,10 +5,17 @@ from __future__ import annotations
 
 import dataclasses
 
+from distilbert.spec import find_task
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.settings import setting
 
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
+_OF_TASKS = {
+    "text-classification": ("problem_type",),
+    "question-answering": ("doc_stride", "version_2_with_negative"),
+    "token-classification": ("label_all_tokens",),
+    "fill-mask": ("mlm_probability", "whole_word_masking", "line_by_line"),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,3 +49,18 @@ class FinetuneRecipe(TrainingArguments):
     mlm_probability: float = setting(0.15, "Of fill-mask: share of the tokens to be guessed.", above=0, most=1)
     whole_word_masking: bool = setting(False, "Of fill-mask: all tokens of a word are masked together.")
     line_by_line: bool = setting(False, "Of fill-mask: every row for itself, rather than full lengths of joined rows.")
+
+    def problems(self) -> list[str]:
+        return super().problems() or self._idle_problems()
+
+    def _idle_problems(self) -> list[str]:
+        """What is asked for and would do nothing."""
+        task = find_task(self.task)
+        changed = {entry.name for entry in dataclasses.fields(self) if getattr(self, entry.name) != entry.default}
+        return [
+            f"{name}: is for {other}; leave it out, since the task is {self.task}"
+            for other, names in _OF_TASKS.items()
+            if find_task(other) != task
+            for name in names
+            if name in changed
+        ]

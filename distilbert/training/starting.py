@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from distilbert.errors import InputError, WeightsError, describe
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.engine import Engine, EngineSettings, World
 from distilbert.training.plans import tensor_plans
+
+logger = logging.getLogger("distilbert")
 
 
 def engine_of(backend: str, wanted_by: str) -> type[Engine]:
@@ -71,7 +74,11 @@ def dropout_changes(arguments: TrainingArguments) -> dict[str, float]:
 
 
 def load_model(backend: str, source: Path, task: str, seed: int, changes: dict[str, Any]) -> Any:
-    """The model to begin with. A head that is drawn anew is what the user came for, and not warned of."""
+    """The model to begin with.
+
+    A head that is drawn anew is what the user came for, and not warned of; but that of masked language modelling is
+    learned in pretraining, and few have the text to learn it again.
+    """
     model_class = getattr(backends.load(backend, "training"), spec.TASKS[task].class_name)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="(?s).*(drawn anew|no place for it)")
@@ -86,4 +93,6 @@ def load_model(backend: str, source: Path, task: str, seed: int, changes: dict[s
     if body:
         problems = [f"{name}: expected {shape}, found {found}" for name, found, shape in body]
         raise WeightsError(describe(f"{source}: the weights do not fit the config", problems))
+    if task == "masked-lm" and info["missing_keys"]:
+        logger.warning("%s: has no head for masked language modelling; it is learned from nothing", source)
     return model

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distilbert.errors import InputError, TrainingError
+from distilbert.errors import FileError, InputError, TrainingError, all_told
 from distilbert.files import parse_json, read_json, read_text, write_json, write_text
 from distilbert.training import tasks
 from distilbert.training.checkpoints import saved_steps
@@ -150,10 +150,17 @@ def make_trials(recipe: FinetuneRecipe, values: Sequence[Mapping[str, Any]]) -> 
 
 
 def data_contents(recipe: FinetuneRecipe) -> dict[str, list[str]]:
-    """What the files of each split hold, shortened; FileError lists what is wrong with their names."""
+    """What the files of each split hold, shortened; FileError or InputError lists what is wrong with their names."""
     formats = tasks.find(recipe.task).formats
     names = {"train": recipe.train_file, "validation": recipe.validation_file}
-    return {split: contents(find_files(given, recipe.input_format, formats)) for split, given in names.items()}
+    found: dict[str, list[str]] = {}
+    with all_told() as errors:
+        for split, given in names.items():
+            try:
+                found[split] = contents(find_files(given, recipe.input_format, formats))
+            except FileError as error:
+                errors.append(error)
+    return found
 
 
 def prepare_search(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distilbert.config import DistilBertConfig
-from distilbert.errors import DistilBertError, InputError
+from distilbert.errors import DistilBertError, InputError, all_told
 from distilbert.tables.fields import Columns, Fields, choose_columns, read_fields
 from distilbert.tokenizer import DistilBertTokenizer
 from distilbert.training.batch import Batch, Ragged
@@ -73,18 +73,14 @@ class FileTask(TrainingTask):
         """
         names = {"train": self.recipe.train_file, "validation": self.recipe.validation_file}
         found: dict[str, list[Path]] = {}
-        errors: list[DistilBertError] = []
-        for split in [split for split, given in names.items() if given or split == "train"]:
-            try:
-                found[split] = self.files(names[split])
-                for path in found[split]:
-                    self.columns(path)
-            except DistilBertError as error:
-                errors.append(error)
-        if len(errors) > 1:
-            raise InputError("\n".join(map(str, errors)))
-        if errors:
-            raise errors[0]
+        with all_told() as errors:
+            for split in [split for split, given in names.items() if given or split == "train"]:
+                try:
+                    found[split] = self.files(names[split])
+                    for path in found[split]:
+                        self.columns(path)
+                except DistilBertError as error:
+                    errors.append(error)
         return found
 
     def files(self, names: Sequence[str]) -> list[Path]:
