@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -126,6 +126,20 @@ def _watch(address: str, ended: threading.Event) -> None:
 def rooms(ray: Any) -> list[int]:
     """The CPUs of each node that is alive."""
     return [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+
+
+def fit(threads: int, rooms: Sequence[int]) -> tuple[int, int]:
+    """Threads of a worker, and how many workers the nodes have room for.
+
+    As many threads as a run on this machine has, because their number can move the last digits of a result (it does in
+    JAX); fewer only if no node has so many CPUs.
+
+    Args:
+        threads: of a run on this machine.
+        rooms: CPUs of each node.
+    """
+    threads = max(1, min(threads, max(rooms, default=threads)))
+    return threads, max(1, sum(room // threads for room in rooms))
 
 
 def failure(error: Exception) -> dict[str, str]:

@@ -20,9 +20,10 @@ from distilbert.demo import MODEL
 from distilbert.errors import BackendError
 from distilbert.predict import on_ray as module
 from distilbert.predict.job import make_job
-from distilbert.predict.on_ray import Actor, fit
+from distilbert.predict.on_ray import Actor
 from distilbert.predict.shards import Shard, cut
 from distilbert.predict.workplace import Workplace
+from distilbert.ray_connection import fit
 from distilbert.tables import write_rows
 
 from .ray_cluster import ENVIRONMENT, Cluster

@@ -20,8 +20,9 @@ from distilbert.training.recipe_file import read_recipe, write_recipe
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.reports import Plan
 from distilbert.training.search_space import Choices, Range, draw, parse_search
+from distilbert.training.trials import TrialResult, make_trials, read_table
 from distilbert.training.trials_on_ray import TrialReport
-from distilbert.training.tuning import TrialResult, finish_search, make_trials, read_table, tune
+from distilbert.training.tuning import finish_search, tune
 
 from .ray_cluster import ENVIRONMENT, Cluster
 from .test_cli import invoke

@@ -18,7 +18,7 @@ from distilbert.cli.recipe_options import with_options_of
 from distilbert.training.recipes import FinetuneRecipe
 
 if TYPE_CHECKING:
-    from distilbert.training.tuning import TrialResult
+    from distilbert.training.trials import TrialResult
 
 
 @with_options_of(FinetuneRecipe, leave_out=["task", "stop_at_step", "certify"])
@@ -76,7 +76,7 @@ def _say(line: str) -> None:
 
 def _show(results: Sequence[TrialResult]) -> None:
     """A table, the best first."""
-    from distilbert.training.tuning import as_text
+    from distilbert.training.trials import as_text
 
     names = list(results[0].values)
     rows = [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from distilbert.predict.run import Distribute, Progress, work_shard
 from distilbert.predict.shards import Shard, ShardReader
 from distilbert.predict.working import Worker
 from distilbert.predict.workplace import Workplace
-from distilbert.ray_connection import connected, error_of, failure, is_debug, require_ray, rooms
+from distilbert.ray_connection import connected, error_of, failure, fit, is_debug, require_ray, rooms
 from distilbert.threads import VARIABLE, local_threads
 
 _TRIES = 4  # of a shard; Ray itself would let one that kills its actor kill any number of them
@@ -127,20 +127,6 @@ def _answers(ray: Any, job: Job, place: Workplace, shards: list[Shard]) -> Itera
         if answer["kind"]:
             raise error_of(answer)
         yield answer["rows"]
-
-
-def fit(threads: int, rooms: Sequence[int]) -> tuple[int, int]:
-    """Threads of an actor, and how many actors the nodes have room for.
-
-    As many threads as a run on this machine has, because their number can move the last digits of a result (it does in
-    JAX); fewer only if no node has so many CPUs.
-
-    Args:
-        threads: of a run on this machine.
-        rooms: CPUs of each node.
-    """
-    threads = max(1, min(threads, max(rooms, default=threads)))
-    return threads, max(1, sum(room // threads for room in rooms))
 
 
 def _lost(error: Exception) -> BackendError:

@@ -17,14 +17,13 @@ from typing import Any
 
 from distilbert import backend as backends
 from distilbert.errors import BackendError, TrainingError
-from distilbert.predict.on_ray import fit
-from distilbert.ray_connection import connected, error_of, failure, is_debug, require_ray, rooms
+from distilbert.ray_connection import connected, error_of, failure, fit, is_debug, require_ray, rooms
 from distilbert.threads import local_threads
 from distilbert.training.on_ray import environment_of_all, shared_folder
 from distilbert.training.ray_worker import Place
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.reports import Plan, Report
-from distilbert.training.tuning import FAILED, FINISHED, STOPPED, Trial, TrialResult, as_text
+from distilbert.training.trials import FAILED, FINISHED, STOPPED, Trial, TrialResult, as_text
 
 WANTED_BY = "a search"
 _RETRIES = 2  # of a trial whose process or node is gone; it goes on from its newest checkpoint

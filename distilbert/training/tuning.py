@@ -3,85 +3,41 @@
 
 The folder of a search holds `trial-NNN/`, each as `finetune` leaves it, `trials.jsonl` with a line for each trial that
 has ended, `data.json`, which says what the data files held, and `best`, the best trial. A search that is killed goes
-on: trials in the table are not repeated, and one that was under way goes on from its newest checkpoint. How trials run
-is in `trials_on_ray.py`.
+on: trials in the table are not repeated, and one that was under way goes on from its newest checkpoint. Trials and
+their table are in `trials.py`, how trials run in `trials_on_ray.py`.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from distilbert.errors import FileError, InputError, TrainingError, all_told
-from distilbert.files import parse_json, read_json, read_text, write_json, write_text
+from distilbert.files import read_json, write_json, write_text
 from distilbert.training import tasks
 from distilbert.training.checkpoints import saved_steps
 from distilbert.training.data import find_files
 from distilbert.training.output import contents
-from distilbert.training.recipe_file import RECIPE_NAME, read_recipe
 from distilbert.training.recipes import FinetuneRecipe
 from distilbert.training.search_space import draw, parse_search
+from distilbert.training.trials import (
+    FAILED,
+    FINISHED,
+    PREFIX,
+    Trial,
+    TrialResult,
+    add_to_table,
+    check_same,
+    make_trials,
+    read_table,
+    write_table,
+)
 
 TABLE = "trials.jsonl"
 DATA = "data.json"
 BEST = "best"
-FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
-_PREFIX = "trial-"
-
-
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """One training of a search.
-
-    Attributes:
-        number: from 0.
-        values: that differ between trials, by field.
-        recipe: with these values, and a folder of its own.
-    """
-
-    number: int
-    values: dict[str, Any]
-    recipe: FinetuneRecipe
-
-
-@dataclasses.dataclass(frozen=True)
-class TrialResult:
-    """What came of a trial; a line of the table.
-
-    Attributes:
-        trial: its number.
-        status: `finished`, `stopped` (before its end, because others were better) or `failed`.
-        values: as the trial's.
-        output: its folder.
-        metric: the one that counts, as evaluations call it; None where there was no evaluation.
-        score: its value: of the model in the folder, or of the last evaluation.
-        is_greater_better: whether more of it is better.
-        share: of its steps that it took, in percent.
-        metrics: all of that evaluation.
-        message: why it failed.
-    """
-
-    trial: int
-    status: str
-    values: dict[str, Any]
-    output: str
-    metric: str | None = None
-    score: float | None = None
-    is_greater_better: bool = True
-    share: float = 0.0
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
-    message: str | None = None
-
-    @property
-    def rank(self) -> tuple[int, float]:
-        """To sort by, the best first."""
-        score = 0.0 if self.score is None else self.score
-        return (FINISHED, STOPPED, FAILED).index(self.status), -score if self.is_greater_better else score
 
 
 def tune(
@@ -127,26 +83,12 @@ def tune(
 
     def keep(result: TrialResult) -> None:
         results[result.trial] = result
-        with (folder / TABLE).open("a", encoding="utf-8") as stream:
-            stream.write(_line(result))
+        add_to_table(folder / TABLE, result)
 
     pending = [trial for trial in trials if trial.number not in results]
     if pending:
         run_trials(pending, folder, asha, address, keep, tell)
     return finish_search(folder, [results[number] for number in sorted(results)])
-
-
-def make_trials(recipe: FinetuneRecipe, values: Sequence[Mapping[str, Any]]) -> list[Trial]:
-    """The trials; InputError lists what is wrong with the values of one."""
-    trials = []
-    for number, own in enumerate(values):
-        output = str(Path(recipe.output_dir) / f"{_PREFIX}{number:03d}")
-        fixed = {"output_dir": output, "overwrite_output_dir": False, "certify": False}
-        try:
-            trials.append(Trial(number, dict(own), dataclasses.replace(recipe, **{**own, **fixed})))
-        except InputError as error:
-            raise InputError(f"--search: trial {number} of {len(values)}: {error}") from None
-    return trials
 
 
 def data_contents(recipe: FinetuneRecipe) -> dict[str, list[str]]:
@@ -182,7 +124,7 @@ def prepare_search(
     if overwrite and (folder / TABLE).exists():
         write_text(folder / TABLE, "")
         (folder / DATA).unlink(missing_ok=True)
-        for old in folder.glob(f"{_PREFIX}[0-9][0-9][0-9]*"):
+        for old in folder.glob(f"{PREFIX}[0-9][0-9][0-9]*"):
             shutil.rmtree(old)
     others = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.exists() else []
     if others and not (folder / TABLE).exists():
@@ -190,19 +132,13 @@ def prepare_search(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TABLE).touch()
     for trial in trials:
-        _check_same(trial)
+        check_same(trial)
     _check_data(folder / DATA, data)
     kept = read_table(folder / TABLE)
-    _write_table(folder, kept)  # without the line that a kill cut off, after which none could be added
+    write_table(folder / TABLE, kept)  # without the line that a kill cut off, after which none could be added
     numbers = {trial.number for trial in trials}
     results = {result.trial: result for result in kept}
     return {number: found for number, found in results.items() if number in numbers and found.status != FAILED}
-
-
-def read_table(path: Path) -> list[TrialResult]:
-    """The lines of a table; one that was cut off by a kill is left out."""
-    *lines, _ = read_text(path).split("\n")
-    return [TrialResult(**parse_json(line, f"{path}: line {number}")) for number, line in enumerate(lines, 1)]
 
 
 def finish_search(folder: Path, results: Sequence[TrialResult]) -> list[TrialResult]:
@@ -215,31 +151,12 @@ def finish_search(folder: Path, results: Sequence[TrialResult]) -> list[TrialRes
     if not ranked or ranked[0].status != FINISHED:
         reasons = "".join(f"\n  trial {result.trial}: {result.message}" for result in results if result.message)
         raise TrainingError(f"{folder}: no trial came to its end; the same command tries them again{reasons}")
-    _write_table(folder, results)
+    write_table(folder / TABLE, results)
     for result in results:
         for step in saved_steps(Path(result.output)) if result.status != FAILED else []:
             shutil.rmtree(Path(result.output) / f"checkpoint-{step}")
     _point(folder / BEST, Path(ranked[0].output).name)
     return ranked
-
-
-def as_text(value: Any) -> str:
-    """A value of a trial for a reader."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _check_same(trial: Trial) -> None:
-    """Raise InputError if the trial's folder is of one with other values or arguments."""
-    path = Path(trial.recipe.output_dir) / RECIPE_NAME
-    if not path.exists():
-        return
-    then, now = FinetuneRecipe.from_dict(read_recipe(path)).identity(1), trial.recipe.identity(1)
-    problems = [f"{name}: was {then[name]!r}, is {now[name]!r}" for name in now if then[name] != now[name]]
-    if problems:
-        raise InputError(
-            f"{path.parent} is of another search: {'; '.join(problems)}\n"
-            "choose another output folder, or begin anew with --overwrite_output_dir"
-        )
 
 
 def _check_data(path: Path, data: dict[str, list[str]]) -> None:
@@ -268,12 +185,3 @@ def _point(link: Path, target: str) -> None:
         os.replace(temporary, link)
     except OSError:  # Windows allows links to few users
         shutil.copytree(link.parent / target, link)
-
-
-def _write_table(folder: Path, results: Sequence[TrialResult]) -> None:
-    write_text(folder / TABLE, "".join(map(_line, results)))
-
-
-def _line(result: TrialResult) -> str:
-    """Of ASCII, so that it can be read up to wherever a kill cuts it off."""
-    return json.dumps(dataclasses.asdict(result)) + "\n"
