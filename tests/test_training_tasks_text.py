@@ -233,7 +233,7 @@ def test_wrong_columns_are_named(tmp_path: Path, tokenizer: DistilBertTokenizer)
 def test_a_second_text_that_is_named_must_be_there(tmp_path: Path, tokenizer: DistilBertTokenizer) -> None:
     path = write_lines(tmp_path / "a.jsonl", [{"text": "a", "more": "b", "label": number} for number in range(2)])
     task = make_task(TASK, tokenizer, column=["text_pair=mroe"])
-    with pytest.raises(InputError, match="row 0: no column 'mroe'"):
+    with pytest.raises(InputError, match="text_pair: no column 'mroe'; found 'text', 'more', 'label'; say --column"):
         task.read([path], None, True)
     examples = make_task(TASK, tokenizer, column=["text_pair=more"]).read([path], None, True)
     assert examples.lengths.tolist() == [5, 5]

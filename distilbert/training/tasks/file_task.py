@@ -104,6 +104,8 @@ class FileTask(TrainingTask):
         """Which columns of a file the fields are in; InputError lists those that are absent."""
         present = read_columns(path, self._format(path))
         found = choose_columns(str(path), self.fields, self.recipe.column, present)
+        if present is None:
+            self._check_first_row(path)
         names = [name for columns in found.values() for name in columns]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -157,6 +159,12 @@ class FileTask(TrainingTask):
             "input_ids": ids.padded(rows, length, self.tokenizer.pad_token_id or 0),
             "attention_mask": mask.astype(np.int32),
         }
+
+    def _check_first_row(self, path: Path) -> None:
+        """Raise InputError if the first object of JSON Lines lacks a field: then all do, as a rule."""
+        row = next(iter(read_rows(path, self._format(path), None)), None)
+        if row is not None and row.values is not None:
+            choose_columns(str(path), self.fields, self.recipe.column, list(row.values))
 
     def _format(self, path: Path) -> str:
         return format_of(path, self.recipe.input_format, self.formats)
