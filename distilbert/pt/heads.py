@@ -107,7 +107,8 @@ def at_places(hidden: Tensor, places: Tensor | None) -> Tensor:
     if places is None:
         return hidden
     check_places(places, tuple(hidden.shape), bounds(places))
-    return torch.take_along_dim(hidden, places[..., None].long(), 1)  # (B, P, D)
+    rows = places.long() + torch.arange(len(hidden), device=hidden.device)[:, None] * hidden.shape[1]  # (B, P)
+    return hidden.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, places.shape)  # (B, P, D)
 
 
 class DistilBertForSequenceClassification(PreTrainedModel):
