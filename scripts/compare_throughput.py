@@ -7,7 +7,8 @@ MODEL is any checkpoint that is read, as all-MiniLM-L6-v2. Every contender class
 folder that DISTILBERT_TEST_DATA names): batches of 32, up to 64 tokens, AdamW with a falling rate, dropout, clipping.
 Texts are padded as each loop does it: transformers' Trainer and `fit` to the longest of the batch, its Flax example to
 the full length. Contenders take turns, each in a process of its own; shown are sentences per second in the steps after
-the first ones, in which graphs are compiled: the upper quartile over the rounds.
+the first ones, in which graphs are compiled: the upper quartile over the rounds. The Trainer takes `pip install
+accelerate`.
 """
 
 from __future__ import annotations

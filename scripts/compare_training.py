@@ -7,7 +7,7 @@
 MODEL is any checkpoint that is read, as all-MiniLM-L6-v2. The data is in the folder that DISTILBERT_TEST_DATA names.
 Both sides have the same examples, tokens, batch sizes and rates, the same evaluations, of which the best counts, and
 the same code for metrics; transformers has its own model, head, shuffling, dropout, optimizer and loop. What is done is
-not done again; a training that is killed goes on where it was.
+not done again; a training that is killed goes on where it was. The Trainer takes `pip install accelerate`.
 """
 
 from __future__ import annotations
