@@ -21,12 +21,13 @@ from typing import Any
 
 from distilbert import DistillRecipe, FinetuneRecipe, distill, finetune, spec
 from distilbert.convert import StoredTensor, open_checkpoint, write_checkpoint
-from distilbert.convert.tokenizer_files import copy_tokenizer
 from distilbert.initialization import initial_tensors
+from distilbert.tokenizer import DistilBertTokenizer
 
 SEED = 42
 HELD_OUT = 20  # every so manieth novel is evaluated on
 MLM_ALONE = {"alpha_ce": 0.0, "alpha_cos": 0.0}
+AT_MASKS = {"restrict_ce_to_mask": True}
 USUAL = {
     "max_seq_length": 128,
     "per_device_train_batch_size": 32,
@@ -59,7 +60,7 @@ def new_weights(like: Path, folder: Path) -> Path:
         drawn = initial_tensors(config, list(spec.tensors(config, "masked-lm").values()), SEED)
         stored = {name: StoredTensor.of(name, values) for name, values in drawn.items()}
         write_checkpoint(folder, config, "masked-lm", stored, format="safetensors")
-        copy_tokenizer(like, folder)
+        DistilBertTokenizer.from_pretrained(like).save_pretrained(folder)
     return folder
 
 
@@ -104,6 +105,7 @@ def main() -> None:
 
     row("teacher", once(work / "teacher.json", teacher))
     row("triple loss", once(work / "triple.json", lambda: student("triple", {})))
+    row("triple loss, masked places", once(work / "places.json", lambda: student("places", AT_MASKS)))
     row("masked LM alone", once(work / "alone.json", lambda: student("alone", MLM_ALONE)))
     fresh = new_weights(work / "triple", work / "fresh")
     values = {**MLM_ALONE, "student": str(fresh)}
