@@ -76,7 +76,7 @@ def hf_pt(model: Path, count: int, bf16: bool, tell: Tell, work: Path) -> None:
     import torch
     import transformers
 
-    class Steps(transformers.TrainerCallback):  # type: ignore[misc]
+    class Steps(transformers.TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             tell()
 
@@ -102,7 +102,7 @@ def hf_pt(model: Path, count: int, bf16: bool, tell: Tell, work: Path) -> None:
     transformers.Trainer(
         transformers.AutoModelForSequenceClassification.from_pretrained(model),
         arguments,
-        train_dataset=data,  # type: ignore[arg-type]
+        train_dataset=data,
         data_collator=transformers.DataCollatorWithPadding(tokenizer),
         callbacks=[Steps()],
     ).train()
@@ -126,7 +126,7 @@ def hf_tf(model: Path, count: int, bf16: bool, tell: Tell, work: Path) -> None:
             encoded = tokenizer(list(texts), truncation=True, max_length=LONGEST, padding=True, return_tensors="np")
             yield {name: encoded[name].astype(np.int32) for name in ("input_ids", "attention_mask")}, np.array(labels)
 
-    class Steps(tf_keras.callbacks.Callback):  # type: ignore[misc]
+    class Steps(tf_keras.callbacks.Callback):
         def on_train_batch_end(self, *_: Any) -> None:
             tell()
 

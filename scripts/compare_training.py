@@ -124,7 +124,7 @@ def copa(data: Path, work: Path) -> Recipe:
     root = ElementTree.parse(next((data / "multiple_choice").glob("*copa*.xml"))).getroot()
     rows = []
     for item in root:
-        premise, first, second = (str(item.find(name).text) for name in ("p", "a1", "a2"))  # type: ignore[union-attr]
+        premise, first, second = (str(item.findtext(name)) for name in ("p", "a1", "a2"))
         asked = "What was the cause?" if item.get("asks-for") == "cause" else "What was the effect?"
         label = int(str(item.get("most-plausible-alternative"))) - 1
         rows.append({"prompt": f"{premise} {asked}", "choices": [first, second], "label": label})
@@ -201,7 +201,7 @@ def theirs(recipe: Recipe) -> dict[str, float]:
     )
     found: list[dict[str, float]] = []
 
-    class Trainer(transformers.Trainer):  # type: ignore[misc]
+    class Trainer(transformers.Trainer):
         def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
             model.eval()
             with torch.no_grad():

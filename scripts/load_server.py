@@ -74,8 +74,8 @@ class Run:
     @property
     def problems(self) -> list[str]:
         """What should not have been."""
-        found = [(is_good, code) for is_good, code in self.codes if is_good and code not in ALLOWED]
-        found += [(is_good, code) for is_good, code in self.codes if not is_good and code in (0, 200, 500)]
+        found = [key for key in self.codes if key[0] and key[1] not in ALLOWED]
+        found += [key for key in self.codes if not key[0] and key[1] in (0, 200, 500)]
         return [
             f"{self.codes[key]} {'good' if key[0] else 'bad'} requests got {key[1] or 'no answer'}" for key in found
         ]

@@ -105,7 +105,7 @@ def _compare(name: str, first: Answers, second: Answers) -> int:
     print(json.dumps({"compared": name, "different": len(unequal), "largest_score_difference": largest}), flush=True)
     for number in unequal[:5]:
         print(f"  {number}: {first[number]} and {second[number]}")
-    return len(unequal) + (largest > BOUND)
+    return len(unequal) + int(largest > BOUND)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from distilbert.convert import Checkpoint, open_checkpoint
 from distilbert.demo import MODEL
 from distilbert.errors import InputError, describe
 from distilbert.export.running import export_folder, open_export
-from distilbert.pipelines.pipeline import Pipeline
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.registry import find, for_checkpoint
 from distilbert.tokenizer import DistilBertTokenizer
 

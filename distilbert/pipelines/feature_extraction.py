@@ -9,10 +9,10 @@ from typing import Any
 
 from distilbert.errors import InputError, TokenizerError
 from distilbert.outputs import ModelOutput
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.inputs import as_list, as_text
 from distilbert.pipelines.jobs import Encoded
 from distilbert.pipelines.options import Options
-from distilbert.pipelines.pipeline import Pipeline
 from distilbert.tokenizer.tensors import FRAMEWORKS, from_values, load_framework
 
 TOKENIZE = ("truncation", "max_length", "add_special_tokens", "split_special_tokens", "padding")

@@ -10,10 +10,10 @@ from typing import Any
 
 from distilbert.errors import InputError
 from distilbert.outputs import ModelOutput
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.inputs import as_list, as_text, is_count
 from distilbert.pipelines.jobs import Encoded
 from distilbert.pipelines.options import TextOptions
-from distilbert.pipelines.pipeline import Pipeline
 from distilbert.pipelines.scores import Numbers, largest, softmax
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from distilbert.errors import InputError
 from distilbert.outputs import ModelOutput
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.inputs import as_list, as_text, check_keys, is_count
 from distilbert.pipelines.jobs import Encoded
 from distilbert.pipelines.options import TextOptions
-from distilbert.pipelines.pipeline import Pipeline
 from distilbert.pipelines.scores import largest, softmax
 
 

@@ -12,10 +12,10 @@ from tokenizers import Encoding
 from distilbert.errors import InputError, describe
 from distilbert.outputs import ModelOutput
 from distilbert.pipelines.answers import find_answers, question_windows
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.inputs import as_list, is_count
 from distilbert.pipelines.jobs import Encoded
 from distilbert.pipelines.options import Options
-from distilbert.pipelines.pipeline import Pipeline
 
 KEYS = ("question", "context")
 EXPECTED = "{'question': ..., 'context': ...}"

@@ -7,7 +7,7 @@ import importlib
 from pathlib import Path
 
 from distilbert.errors import InputError
-from distilbert.pipelines.pipeline import Pipeline
+from distilbert.pipelines.base import Pipeline
 
 # Task -> (module here, class in it).
 PIPELINES = {

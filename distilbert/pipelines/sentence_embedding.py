@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from distilbert.errors import InputError, describe
 from distilbert.inference.fast_model import FastModel
 from distilbert.outputs import ModelOutput
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.inputs import as_list, as_text
 from distilbert.pipelines.jobs import Encoded
 from distilbert.pipelines.options import Options
-from distilbert.pipelines.pipeline import Pipeline
 from distilbert.pipelines.scores import Numbers, unit
 from distilbert.pipelines.sentence_modules import POOLINGS
 from distilbert.pipelines.sentence_transformers import read_modules

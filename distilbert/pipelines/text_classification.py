@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from distilbert.outputs import ModelOutput
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.inputs import as_list, as_pair, is_count
 from distilbert.pipelines.jobs import Encoded
 from distilbert.pipelines.options import TextOptions
-from distilbert.pipelines.pipeline import Pipeline
 from distilbert.pipelines.scores import Numbers, largest, sigmoid, softmax, unchanged
 
 FUNCTIONS: dict[str, Callable[[Any], Numbers]] = {"softmax": softmax, "sigmoid": sigmoid, "none": unchanged}

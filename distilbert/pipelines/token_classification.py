@@ -11,11 +11,11 @@ from typing import Any
 
 from distilbert.errors import InputError
 from distilbert.outputs import ModelOutput
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.entities import STRATEGIES, Piece, Span, group, label_tokens, label_words, without_overlaps
 from distilbert.pipelines.inputs import as_list, is_count
 from distilbert.pipelines.jobs import Encoded
 from distilbert.pipelines.options import TextOptions
-from distilbert.pipelines.pipeline import Pipeline
 from distilbert.pipelines.scores import Numbers, softmax
 from distilbert.pipelines.token_inputs import Text, is_words, read_text
 from distilbert.tokenizer import BatchEncoding

@@ -17,8 +17,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.jobs import Job
-from distilbert.pipelines.pipeline import Pipeline
 from distilbert.serve.work import Observer, Refused, Work, answers, tell
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from distilbert.pipelines.base import Pipeline
 from distilbert.pipelines.jobs import Job
-from distilbert.pipelines.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 

@@ -113,7 +113,8 @@ def accuracy(model: Path, sentences: Sequence[Sentence]) -> float:
     """Share of the sentences whose likeliest label is right."""
     pipe = distilbert.pipeline("text-classification", str(model), backend="pt")
     answers = pipe([text for text, _ in sentences], batch_size=32)
-    return sum(answer["label"] == label for answer, (_, label) in zip(answers, sentences, strict=True)) / len(sentences)
+    right = [answer["label"] == label for answer, (_, label) in zip(answers, sentences, strict=True)]
+    return right.count(True) / len(right)
 
 
 def read_csv(path: Path) -> list[Sentence]:
