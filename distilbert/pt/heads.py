@@ -107,8 +107,7 @@ def at_places(hidden: Tensor, places: Tensor | None) -> Tensor:
     if places is None:
         return hidden
     check_places(places, tuple(hidden.shape), bounds(places))
-    rows = places.long() + torch.arange(len(hidden), device=hidden.device)[:, None] * hidden.shape[1]  # (B, P)
-    return hidden.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, places.shape)  # (B, P, D)
+    return hidden[torch.arange(len(hidden), device=hidden.device)[:, None], places.long()]  # (B, P, D)
 
 
 class DistilBertForSequenceClassification(PreTrainedModel):
