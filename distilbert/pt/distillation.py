@@ -25,8 +25,6 @@ from distilbert.training.distillation.reference import COSINE_EPSILON, LEAST_RES
 
 Part = dict[str, Tensor]
 
-CACHED = 2**18  # numbers of a table that is worked on at a time
-
 
 class Teacher:
     """A model that is asked, and does not learn."""
@@ -140,35 +138,9 @@ def soft_losses(logits: Tensor, teacher: Part, temperature: float) -> Tensor:
 
 def divergences(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """T^2 KL of softened answers, one for each item: logits (..., V), (..., V) -> (...)."""
-    found: Tensor = _Divergences.apply(student.flatten(0, -2), teacher.flatten(0, -2), temperature)  # type: ignore[no-untyped-call]
-    return found.reshape(student.shape[:-1])
-
-
-class _Divergences(torch.autograd.Function):
-    """The divergence of each row, and its gradient in the same pass, of so many rows at a time as a CPU's cache holds.
-
-    PyTorch's own derivative takes every operation through memory, which took as long as all products of a step.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-        found = at_least_float32(student.new_empty(len(student)))  # (N,)
-        slopes = torch.empty_like(student)  # (N, V)
-        count = max(1, CACHED // student.shape[-1] if student.device.type == "cpu" else len(student))
-        for first in range(0, len(student), count):
-            rows = slice(first, first + count)
-            log_q = torch.log_softmax(at_least_float32(student[rows]) / temperature, -1)  # (n, V)
-            log_p = torch.log_softmax(at_least_float32(teacher[rows]) / temperature, -1)  # (n, V)
-            p = log_p.exp()  # (n, V)
-            found[rows] = temperature**2 * (p * (log_p - log_q)).sum(-1)
-            slopes[rows] = temperature * (log_q.exp() - p)
-        ctx.save_for_backward(slopes)
-        return found
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
-        (slopes,) = ctx.saved_tensors
-        return slopes * gradients[0].to(slopes.dtype)[:, None], None, None
+    log_q = torch.log_softmax(at_least_float32(student) / temperature, -1)  # (..., V)
+    log_p = torch.log_softmax(at_least_float32(teacher) / temperature, -1)  # (..., V)
+    return temperature**2 * (log_p.exp() * (log_p - log_q)).sum(-1)
 
 
 def kept_divergences(student: Tensor, ids: Tensor, probabilities: Tensor, temperature: float) -> Tensor:
