@@ -429,6 +429,26 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_in_bfloat16_either(n
     assert again["mlm"] < terms["mlm"]
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5, 100])
+def test_pytorch_takes_the_rows_of_a_divergence_in_parts(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    distillation, losses = (importlib.import_module(f"distilbert.pt.{name}") for name in ("distillation", "losses"))
+    teacher, weights = torch.from_numpy(random(2, 5, V)), torch.from_numpy(random(2, 5))
+
+    def plain(student: Any, teacher: Batch, temperature: float) -> Any:
+        return distillation.divergences(student, teacher["logits"], temperature)
+
+    def found_by(soft_losses: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
+        student = torch.from_numpy(random(2, 5, V, seed=1)).requires_grad_()
+        found = soft_losses(student, {"logits": teacher}, 3.0)
+        (weights * found).sum().backward()
+        return found.detach().numpy(), student.grad.numpy()
+
+    monkeypatch.setattr(losses, "CACHED", rows * V)
+    for values, expected in zip(found_by(distillation.soft_losses), found_by(plain), strict=True):
+        assert relative_error(values, expected) < FLOAT64.bound
+
+
 def test_a_teacher_of_jax_is_an_argument_of_the_step() -> None:
     jax = pytest.importorskip("jax")
     objective = module_of("flax").DistillationObjective(LossSettings(), teacher_of("flax", LossSettings(), COORDINATES))

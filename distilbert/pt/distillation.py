@@ -8,6 +8,7 @@ Read beside `tf/distillation.py` and `flax/distillation.py`. Batches and formula
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from distilbert.outputs import ModelOutput
 from distilbert.pt.heads import at_places
 from distilbert.pt.io import to_numpy
-from distilbert.pt.losses import at_least_float32, cross_entropies
+from distilbert.pt.losses import at_least_float32, by_rows, cross_entropies
 from distilbert.pt.objectives import model_inputs
 from distilbert.pt.processes import own_device
 from distilbert.training.distillation.reference import COSINE_EPSILON, LEAST_REST, LossSettings
@@ -132,8 +133,10 @@ def plain_loss(model: Any, part: Part) -> tuple[dict[str, Tensor], ModelOutput]:
 def soft_losses(logits: Tensor, teacher: Part, temperature: float) -> Tensor:
     """What each place loses by not answering as the teacher: logits (..., V) -> (...)."""
     if "ids" in teacher:
-        return kept_divergences(logits, teacher["ids"], teacher["probabilities"], temperature)  # (...)
-    return divergences(logits, teacher["logits"], temperature)  # (...)
+        return by_rows(
+            partial(kept_divergences, temperature=temperature), logits, teacher["ids"], teacher["probabilities"]
+        )  # (...)
+    return by_rows(partial(divergences, temperature=temperature), logits, teacher["logits"])  # (...)
 
 
 def divergences(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -6,6 +6,9 @@ Every loss is a mean over the labels that count; labels of -100 do not, and a ba
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,6 +17,8 @@ from distilbert import inputs
 from distilbert.config import DistilBertConfig
 from distilbert.inputs import IGNORED_LABEL
 from distilbert.pt.io import bounds
+
+CACHED = 2**18  # logits that are worked on at a time on a CPU
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -76,3 +81,37 @@ def cross_entropies(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
 def at_least_float32(logits: Tensor) -> Tensor:
     """Half-precision logits as float32, others as they are."""
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def by_rows(losses: Callable[..., Tensor], logits: Tensor, *others: Tensor) -> Tensor:
+    """Losses of rows by a function that takes them row by row: logits (..., V), others (..., n) -> (...).
+
+    On a CPU so many rows at a time as its cache holds, with their gradient in the same pass: of a whole table every
+    operation goes through memory, which took as long as all products of a training step. Others get no gradient.
+    """
+    if logits.device.type != "cpu":
+        return losses(logits, *others)
+    found: Tensor = _ByRows.apply(losses, *(one.flatten(0, -2) for one in (logits, *others)))  # type: ignore[no-untyped-call]
+    return found.reshape(logits.shape[:-1])
+
+
+class _ByRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, losses: Callable[..., Tensor], logits: Tensor, *others: Tensor) -> Tensor:
+        found, slopes = [], torch.empty_like(logits)  # (N, V)
+        count = max(1, CACHED // logits.shape[-1])
+        tables = [table.split(count) for table in (slopes, logits, *others)]
+        for slope, part, *rest in zip(*tables, strict=True):
+            part = part.detach().requires_grad_()
+            with torch.enable_grad():
+                some = losses(part, *rest)  # (n,)
+                slope.copy_(torch.autograd.grad(some.sum(), part)[0])
+            found.append(some.detach())
+        ctx.save_for_backward(slopes)
+        ctx.others = len(others)
+        return torch.cat(found)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (slopes,) = ctx.saved_tensors
+        return None, slopes * gradients[0].to(slopes.dtype)[:, None], *[None] * ctx.others
