@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from distilbert import inputs
@@ -91,7 +92,7 @@ def by_rows(losses: Callable[..., Tensor], logits: Tensor, *others: Tensor) -> T
     """
     if logits.device.type != "cpu":
         return losses(logits, *others)
-    found: Tensor = _ByRows.apply(losses, *(one.flatten(0, -2) for one in (logits, *others)))  # type: ignore[no-untyped-call]
+    found: Tensor = _ByRows.apply(losses, *(one.flatten(0, -2) for one in (logits, *others)))
     return found.reshape(logits.shape[:-1])
 
 
@@ -112,6 +113,7 @@ class _ByRows(torch.autograd.Function):
         return torch.cat(found)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (slopes,) = ctx.saved_tensors
         return None, slopes * gradients[0].to(slopes.dtype)[:, None], *[None] * ctx.others

@@ -87,7 +87,7 @@ class Training:
         step = self.step
         end = min(self.total, self.arguments.stop_at_step or self.total)
         log = _Log(self.arguments.logging_steps)
-        self._check_metric()
+        self._check_metric()  # before reports begin files that an error would leave behind
         self._tell("begin", self.plan())
         while step < end and not self._has_stopped_early():
             parts = self.parts(step)
