@@ -18,7 +18,7 @@ from distilbert.cli.recipe_options import options_of, with_options_of
 from distilbert.errors import TrainingError
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.output import Outcome
-from distilbert.training.recipes import FinetuneRecipe
+from distilbert.training.recipes import FIELDS_OF_TASKS, FinetuneRecipe
 from distilbert.training.settings import Settings, kind_of, setting
 
 from .test_cli import invoke
@@ -27,7 +27,7 @@ NEEDED = ("--model", "m", "--train", "a.csv", "--output", "out")
 GIVEN = {"task": "ner", "model": "m", "train": ["a.csv"], "output": "out"}
 FIELDS = {entry.name: entry for entry in dataclasses.fields(FinetuneRecipe)}
 HINTS = typing.get_type_hints(FinetuneRecipe)
-SWITCHES = [name for name in FIELDS if kind_of(HINTS[name])[0] is bool]
+SWITCHES = {name for name in FIELDS if kind_of(HINTS[name])[0] is bool}
 SAMPLES = {int: "3", float: "0.25", str: "x", tuple: "x"}
 
 
@@ -61,21 +61,43 @@ def sample(name: str) -> tuple[str, object]:
     return text, (text,) if kind is tuple else kind(text)
 
 
+def fields_of(task: str) -> set[str]:
+    """The fields that a recipe of the task may set, besides the task."""
+    others = {name for other, names in FIELDS_OF_TASKS.items() if other != task for name in names}
+    return set(FIELDS) - others - {"task"}
+
+
+def test_every_field_is_of_some_task():
+    assert set.union(*map(fields_of, FIELDS_OF_TASKS)) == set(FIELDS) - {"task"}
+
+
+@pytest.mark.parametrize("task", FIELDS_OF_TASKS)
 @pytest.mark.parametrize("spelled", [str, lambda name: name.replace("_", "-")])
-def test_every_field_is_an_option_in_both_spellings(trained, spelled):
-    samples = {name: sample(name) for name in FIELDS if name not in SWITCHES and name != "task"}
+def test_every_field_is_an_option_in_both_spellings(trained, spelled, task):
+    samples = {name: sample(name) for name in sorted(fields_of(task) - SWITCHES)}
     options = [part for name, (text, _) in samples.items() for part in (f"--{spelled(name)}", text)]
-    invoke("finetune", "ner", *options)
+    invoke("finetune", task, *options)
     values = {name: value for name, (_, value) in samples.items()}
-    assert trained == [FinetuneRecipe.from_dict({"task": "ner", **values})]
+    assert trained == [FinetuneRecipe.from_dict({"task": task, **values})]
     assert all(getattr(trained[0], name) == value != FIELDS[name].default for name, value in values.items())
 
 
+@pytest.mark.parametrize("task", FIELDS_OF_TASKS)
 @pytest.mark.parametrize("spelled", [str, lambda name: name.replace("_", "-")])
-def test_switches_go_both_ways(trained, spelled):
+def test_switches_go_both_ways(trained, spelled, task):
+    switches = sorted(SWITCHES & fields_of(task))
     for prefix, value in (("", True), ("no_", False)):
-        invoke("finetune", "ner", *NEEDED, "--eval", "b.csv", *(f"--{spelled(prefix + name)}" for name in SWITCHES))
-        assert {name: getattr(trained[-1], name) for name in SWITCHES} == dict.fromkeys(SWITCHES, value)
+        invoke("finetune", task, *NEEDED, "--eval", "b.csv", *(f"--{spelled(prefix + name)}" for name in switches))
+        assert {name: getattr(trained[-1], name) for name in switches} == dict.fromkeys(switches, value)
+
+
+def test_fields_of_other_tasks_are_refused(trained):
+    others = [name for task, names in FIELDS_OF_TASKS.items() if task != "token-classification" for name in names]
+    options = [part for name in others for part in (f"--{name}", *([] if name in SWITCHES else sample(name)[:1]))]
+    result = invoke("finetune", "ner", *NEEDED, *options, code=1)
+    assert result.stderr.startswith(f"error: recipe: {len(others)} problems")
+    assert all(f"{name}: is for " in result.stderr for name in others)
+    assert not trained
 
 
 def test_long_and_short_names(trained):

@@ -10,7 +10,7 @@ from distilbert.training.arguments import TrainingArguments
 from distilbert.training.settings import setting
 
 PROBLEMS = ("single_label_classification", "multi_label_classification", "regression")
-_OF_TASKS = {
+FIELDS_OF_TASKS = {
     "text-classification": ("problem_type",),
     "question-answering": ("doc_stride", "version_2_with_negative"),
     "token-classification": ("label_all_tokens",),
@@ -59,7 +59,7 @@ class FinetuneRecipe(TrainingArguments):
         changed = {entry.name for entry in dataclasses.fields(self) if getattr(self, entry.name) != entry.default}
         return [
             f"{name}: is for {other}; leave it out, since the task is {self.task}"
-            for other, names in _OF_TASKS.items()
+            for other, names in FIELDS_OF_TASKS.items()
             if find_task(other) != task
             for name in names
             if name in changed
