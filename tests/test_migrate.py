@@ -493,6 +493,12 @@ def test_a_pipeline_of_loaded_objects():
     assert "transformers import pipeline" in rewritten(start + 'pipeline("ner", model=m, tokenizer=other)\n')
 
 
+def test_a_pipeline_of_objects_made_in_its_call():
+    loaded = 'model=TFDistilBertModel.from_pretrained("x"), tokenizer=DistilBertTokenizer.from_pretrained("x")'
+    source = "from transformers import DistilBertTokenizer, TFDistilBertModel, pipeline\n"
+    assert "transformers" not in rewritten(f'{source}pipeline("feature-extraction", {loaded})\n')
+
+
 def test_tf_keras_becomes_keras_where_a_tensorflow_model_is():
     start = "import os\nimport tf_keras\nimport tf_keras as k\nfrom tf_keras.layers import Dense\n"
     switch = 'os.environ["TF_USE_LEGACY_KERAS"] = "1"\nos.environ.setdefault("TF_USE_LEGACY_KERAS", "1")\n'

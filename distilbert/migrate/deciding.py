@@ -64,7 +64,9 @@ class Decisions:
         return None
 
     def object(self, node: cst.CSTNode) -> Target | None:
-        """What a variable or attribute holds, where it is certain."""
+        """What a variable or attribute holds, or a call makes, where it is certain."""
+        if isinstance(node, cst.Call):
+            return self.origin(node)
         if isinstance(node, cst.Name):
             found = {self._holders.get(one) for one in self.reading.holders(node) - self._empty}
             return found.pop() if len(found) == 1 else None
