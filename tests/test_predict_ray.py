@@ -38,7 +38,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ("good", "bad", "long and dull", "never boring")
     texts = (f"film {number} is {words[number % 4]}" + " and so on" * (number % 9) for number in range(9000))
     rows = ({"id": str(number), "text": text} for number, text in enumerate(texts))
-    write_rows(path, None, ({**row, "text": "long " * 200} if row["id"] == "77" else row for row in rows))
+    write_rows(path, None, ({**row, "text": "long " * 600} if row["id"] == "77" else row for row in rows))
     return path
 
 
