@@ -24,6 +24,7 @@ from distilbert.predict.workplace import Workplace
 from distilbert.ray_connection import connected, error_of, failure, fit, is_debug, require_ray, rooms
 from distilbert.threads import VARIABLE, local_threads
 
+_ANSWER_BYTES = 2**16  # Ray expects 128 MiB of a task, and lets an actor wait where objects have no room for so much
 _TRIES = 4  # of a shard; Ray itself would let one that kills its actor kill any number of them
 
 
@@ -123,6 +124,7 @@ def _answers(ray: Any, job: Job, place: Workplace, shards: list[Shard]) -> Itera
         num_cpus=threads,
     )
     dataset.context.enable_progress_bars = is_debug()
+    dataset.context.target_max_block_size = _ANSWER_BYTES
     for answer in dataset.iter_rows():
         if answer["kind"]:
             raise error_of(answer)
