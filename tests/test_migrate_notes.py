@@ -54,6 +54,8 @@ NOTED = [
     (FLAX, "m(x, return_dict=False)", Kind.CHECK, "return_dict", "hidden_states, attentions"),
     (FLAX, "m.to_bf16(p, mask)", Kind.CHANGE, "to_bf16", "jax.tree.map"),
     (FLAX, "m.save_pretrained(f, params=p)", Kind.CHECK, "save_pretrained", 'format="flax"'),
+    (TOKENIZER, "m(x, pad_to_max_length=True)", Kind.CHANGE, "m(...) with pad_to_max_length", 'padding="max_length"'),
+    (TOKENIZER, "m.encode_plus(x, add_prefix=True)", Kind.CHANGE, "m.encode_plus(...) with add_prefix", "leave it out"),
     (PT, "m.push_to_hub(n, create_pr=True)", Kind.CHANGE, "m.push_to_hub(...) with create_pr", "leave it out"),
     (PT, "C.from_pretrained(p, device_map='auto')", Kind.CHANGE, "device_map", "model.to(device)"),
     (PT, "C.from_pretrained(p, nonsense=1)", Kind.CHANGE, "nonsense", "leave it out"),

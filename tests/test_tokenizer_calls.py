@@ -121,7 +121,8 @@ def tokenizer(tmp_path: Path) -> DistilBertTokenizer:
         ((["a", "a b"],), {"return_tensors": "np"}, "the rows of input_ids have different lengths; pad them"),
         ((["a"] * 20 + ["a b"],), {"return_tensors": "np"}, "the rows of input_ids have different lengths; pad them"),
         (("a",), {"return_tensors": "mlx"}, "return_tensors: expected one of np, pt, tf, jax or None, found 'mlx'"),
-        (("a",), {"returntensors": "pt"}, "arguments: there is no returntensors"),
+        (("a",), {"returntensors": "pt"}, "arguments: there is no returntensors; see DistilBertTokenizer.__call__"),
+        (("a",), {"pad_to_max_length": True}, 'there is no pad_to_max_length; write padding="max_length"'),
     ],
 )
 def test_wrong_calls(tokenizer: DistilBertTokenizer, texts: Any, options: dict[str, Any], expected: str) -> None:

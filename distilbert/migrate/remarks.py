@@ -8,7 +8,7 @@ from collections.abc import Iterator, Set
 
 import libcst as cst
 
-from distilbert.migrate import keras_remarks
+from distilbert.migrate import keras_remarks, tokenizer_remarks
 from distilbert.migrate.deciding import Decisions
 from distilbert.migrate.names import KNOWN, Target, says_distilbert
 from distilbert.migrate.notes import (
@@ -41,6 +41,7 @@ def remarks(reading: Reading, decisions: Decisions, settled: Set[cst.CSTNode]) -
         yield from _calls(reading, decisions)
         yield from _classes(reading, decisions)
         yield from _assignments(reading, decisions)
+        yield from tokenizer_remarks.remarks(reading, decisions)
     if "tf" in decisions.frameworks():
         yield from keras_remarks.remarks(reading, decisions)
 

@@ -13,6 +13,10 @@ from distilbert.tokenizer.vocabulary_access import Vocabulary
 
 logger = logging.getLogger("distilbert")
 OPTIONS = ("padding", "truncation", "max_length", "stride", "pad_to_multiple_of", "padding_side", "verbose")
+OLD_ARGUMENTS = {  # of early versions of transformers, and how they are written since
+    "pad_to_max_length": 'write padding="max_length"',
+    "truncation_strategy": 'write truncation="longest_first", "only_first" or "only_second"',
+}
 
 
 class CallArguments(TypedDict, total=False):
@@ -40,7 +44,10 @@ def options_for(tokenizer: Vocabulary, arguments: Mapping[str, Any]) -> CallOpti
     """Padding and truncation of a call, of whose arguments none may be unknown."""
     unknown = sorted(arguments.keys() - CallArguments.__annotations__.keys())
     if unknown:
-        raise TokenizerError(f"arguments: there is no {', '.join(unknown)}; see DistilBertTokenizer.__call__")
+        advice = [OLD_ARGUMENTS[name] for name in unknown if name in OLD_ARGUMENTS] or [
+            "see DistilBertTokenizer.__call__"
+        ]
+        raise TokenizerError(f"arguments: there is no {', '.join(unknown)}; {'; '.join(advice)}")
     given = {name: value for name, value in arguments.items() if name in OPTIONS}
     verbose = given.pop("verbose", True)
     side = given.pop("padding_side", None)
