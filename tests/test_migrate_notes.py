@@ -10,9 +10,10 @@ pytest.importorskip("libcst")
 from distilbert import backend, pretrained
 from distilbert.migrate.calls import keywords_of
 from distilbert.migrate.names import AUTOS, CLASSES
-from distilbert.migrate.notes import ABSENT, DROPPED, RENAMED, STAYING, Kind
+from distilbert.migrate.notes import ABSENT, DROPPED, PIPELINE_CLASSES, RENAMED, STAYING, Kind
 from distilbert.migrate.pipelines import DEFAULTS
 from distilbert.migrate.rewriting import rewrite
+from distilbert.pipelines import registry
 
 TF = "from transformers import TFDistilBertForSequenceClassification as C\nm = C.from_pretrained(p)\n"
 FLAX = "from transformers import FlaxDistilBertModel as C\nm = C.from_pretrained(p)\n"
@@ -123,7 +124,7 @@ NOTED = [
         "from transformers import DistilBertModel, FillMaskPipeline as F\nF(DistilBertModel.from_pretrained(p))",
         Kind.CHANGE,
         "F(DistilBertModel.from_pretrained(p))",
-        "it gets a model of this package now",
+        'distilbert.pipeline("fill-mask", model=..., tokenizer=...)',
     ),
     (
         "",
@@ -215,6 +216,10 @@ def test_what_is_said_to_be_absent_is(framework):
         pytest.skip(f"{row.title} is not installed")
     model = backend.load(framework, "the tests").DistilBertForMaskedLM
     assert [name for name in ABSENT[framework] if hasattr(model, name)] == []
+
+
+def test_pipelines_that_are_advised_are_here():
+    assert all(registry.find(task).task == task for task in PIPELINE_CLASSES.values())
 
 
 def test_what_stays_is_there_and_not_here():

@@ -158,3 +158,12 @@ KEYWORDS = {
 # Keywords of push_to_hub that it has not here.
 NOT_PUSHED = ("commit_description", "create_pr", "tags", "use_auth_token", "use_temp_dir")
 OTHER_KEYWORD = "leave it out; an unknown keyword is an error here that names it"
+# Classes of transformers' pipelines, and the tasks that distilbert.pipeline has for them.
+PIPELINE_CLASSES = {
+    "FeatureExtractionPipeline": "feature-extraction",
+    "FillMaskPipeline": "fill-mask",
+    "NerPipeline": "token-classification",
+    "QuestionAnsweringPipeline": "question-answering",
+    "TextClassificationPipeline": "text-classification",
+    "TokenClassificationPipeline": "token-classification",
+}

@@ -19,6 +19,7 @@ from distilbert.migrate.notes import (
     NO_PIPELINE_HAS,
     NOT_PUSHED,
     OTHER_KEYWORD,
+    PIPELINE_CLASSES,
     STAYING,
     TRAINERS,
     Kind,
@@ -212,6 +213,8 @@ def _foreign(reading: Reading, decisions: Decisions, call: cst.Call) -> Iterator
         if target is not None:
             what = f"{code(call.func)}({code(argument.value)})"
             instead = f"it gets a {target.role} of this package now, and transformers expects its own"
+            if (task := PIPELINE_CLASSES.get(there[0])) is not None:
+                instead = f'distilbert.pipeline("{task}", model=..., tokenizer=...)'
             yield Note(Kind.CHANGE, reading.line(call), what, instead)
 
 
