@@ -435,18 +435,25 @@ def test_pytorch_takes_the_rows_of_a_divergence_in_parts(rows: int, monkeypatch:
     distillation, losses = (importlib.import_module(f"distilbert.pt.{name}") for name in ("distillation", "losses"))
     teacher, weights = torch.from_numpy(random(2, 5, V)), torch.from_numpy(random(2, 5))
 
-    def plain(student: Any, teacher: Batch, temperature: float) -> Any:
-        return distillation.divergences(student, teacher["logits"], temperature)
+    probabilities, ids = torch.softmax(teacher, -1).topk(3)
+    rest = 1 - probabilities.sum(-1, keepdim=True)
+    kept = {"ids": ids, "probabilities": torch.cat([probabilities, rest], -1)}
 
-    def found_by(soft_losses: Callable[..., Any]) -> tuple[np.ndarray, np.ndarray]:
+    def plain(student: Any, answers: Batch, temperature: float) -> Any:
+        if "ids" in answers:
+            return distillation.kept_divergences(student, answers["ids"], answers["probabilities"], temperature)
+        return distillation.divergences(student, answers["logits"], temperature)
+
+    def found_by(soft_losses: Callable[..., Any], answers: Batch) -> tuple[np.ndarray, np.ndarray]:
         student = torch.from_numpy(random(2, 5, V, seed=1)).requires_grad_()
-        found = soft_losses(student, {"logits": teacher}, 3.0)
+        found = soft_losses(student, answers, 3.0)
         (weights * found).sum().backward()
         return found.detach().numpy(), student.grad.numpy()
 
     monkeypatch.setattr(losses, "CACHED", rows * V)
-    for values, expected in zip(found_by(distillation.soft_losses), found_by(plain), strict=True):
-        assert relative_error(values, expected) < FLOAT64.bound
+    for answers in ({"logits": teacher}, kept):
+        for values, expected in zip(found_by(distillation.soft_losses, answers), found_by(plain, answers), strict=True):
+            assert relative_error(values, expected) < FLOAT64.bound
 
 
 def test_a_teacher_of_jax_is_an_argument_of_the_step() -> None:
