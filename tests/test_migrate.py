@@ -325,78 +325,6 @@ def test_calls_of_models(name, before, after):
     assert rewritten(start + before + "\n") == start.replace("transformers", "distilbert") + after + "\n"
 
 
-def test_a_model_in_an_attribute():
-    text = rewritten(
-        "from transformers import FlaxDistilBertModel\n"
-        "class A:\n    def __init__(self):\n        self.m = FlaxDistilBertModel.from_pretrained(p)\n"
-        "    def f(self, m):\n        return self.m(a, b, None, q), m(a, b, None, q)\n"
-    )
-    assert "return self.m(a, b, None, params=q), m(a, b, None, q)" in text
-
-
-def test_an_attribute_of_the_same_name_in_two_classes_that_is_none_at_first():
-    text = rewritten(
-        "from transformers import FlaxDistilBertModel, TFDistilBertModel\n"
-        "class A:\n    def __init__(self):\n        self.m = None\n"
-        "    def load(self):\n        self.m = FlaxDistilBertModel.from_pretrained(p)\n"
-        "    def f(self):\n        return self.m(a, b, None, q)\n"
-        "class B:\n    def __init__(self):\n        self.m = TFDistilBertModel.from_pretrained(p)\n"
-        "    def f(self):\n        return self.m(a, b, None, None, q)\n"
-        "m: Any = None\ndef g():\n    global m\n    m = FlaxDistilBertModel.from_pretrained(p)\n    m(a, b, None, q)\n"
-    )
-    assert "return self.m(a, b, None, params=q)" in text
-    assert "return self.m(a, b, None, None, output_attentions=q)" in text
-    assert text.endswith("    m(a, b, None, params=q)\n")
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        "t, m = 1, FlaxDistilBertModel.from_pretrained(p)",
-        "def f():\n    return FlaxDistilBertModel.from_pretrained(p)\nm = f()",
-        "def f():\n    m = FlaxDistilBertModel.from_pretrained(p)\n    return m\nm = f()",
-        "def f():\n    m = FlaxDistilBertModel.from_pretrained(p)\n    return t, m\nt, m = f()",
-        "if (m := FlaxDistilBertModel.from_pretrained(p)):\n    pass",
-    ],
-)
-def test_models_that_come_by_other_ways(lines):
-    start = "from transformers import FlaxDistilBertModel\n"
-    assert rewritten(f"{start}{lines}\nm(a, b, None, q)\n").endswith("\nm(a, b, None, params=q)\n")
-    other = lines.replace("def f():", "def f():\n    if x:\n        return other()").replace(
-        "t, m = 1, Fl", "m, t = other(), Fl"
-    )
-    if other != lines:
-        assert rewritten(f"{start}{other}\nm(a, b, None, q)\n").endswith("\nm(a, b, None, q)\n")
-
-
-@pytest.mark.parametrize(
-    ("annotation", "is_certain"),
-    [
-        ("F", True),
-        ("'F'", True),
-        ("Optional[F]", True),
-        ("F | None", True),
-        ("'typing.Optional[F]'", True),
-        ("Union[F, Other]", False),
-        ("'Other'", False),
-        ("'no type('", False),
-    ],
-)
-def test_a_parameter_with_an_annotation(annotation, is_certain):
-    start = f"from transformers import FlaxDistilBertModel as F\ndef f(m: {annotation} = None):\n    "
-    after = "m(a, b, None, params=q)\n" if is_certain else "m(a, b, None, q)\n"
-    assert rewritten(start + "m(a, b, None, q)\n").endswith(after)
-
-
-def test_an_attribute_that_a_base_fills():
-    text = rewritten(
-        "from transformers import FlaxDistilBertModel\n"
-        "class A:\n    def __init__(self):\n        self.m = FlaxDistilBertModel.from_pretrained(p)\n"
-        "class B(A):\n    def f(self):\n        return self.m(a, b, None, q)\n"
-    )
-    assert "return self.m(a, b, None, params=q)" in text
-
-
 def test_modules_that_are_imported_by_name():
     before = (
         "from transformers.models.distilbert import modeling_flax_distilbert as mf\n"
@@ -421,11 +349,6 @@ def test_the_module_of_transformers_that_is_called_as_the_package():
         "import distilbert as distilbert_package\nfrom transformers.models import distilbert\n"
         "distilbert_package.DistilBertModel(distilbert.thing)\n"
     )
-
-
-def test_a_variable_that_may_be_something_else_is_left_alone():
-    start = "from transformers import FlaxDistilBertModel\nm = FlaxDistilBertModel.from_pretrained(p)\n"
-    assert rewritten(start + "if x:\n    m = other()\nm(a, b, None, q)\n").endswith("m(a, b, None, q)\n")
 
 
 def test_a_constructor_by_position():

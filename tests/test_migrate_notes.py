@@ -26,6 +26,7 @@ NOTED = [
     (TF, "d = m.prepare_tf_dataset(x)", Kind.CHANGE, "prepare_tf_dataset", "tf.data"),
     (TF, "other.compile(o, loss='auto')", Kind.CHANGE, "auto", "leave loss out"),
     (TF, "o = m(x, labels=y)\no.loss", Kind.CHECK, "o.loss", "the mean"),
+    (TF, "l = m(x, a, None, None, None, None, None, y)[0]", Kind.CHECK, "labels=...)[...]", "the mean"),
     (TF, "l = m(x, labels=y)[0]", Kind.CHECK, "labels=...)[...]", "the mean"),
     (TF, "m.save_pretrained(f)", Kind.CHECK, "save_pretrained", 'format="tensorflow"'),
     (TF, "m.save_pretrained(f, saved_model=True)", Kind.CHANGE, "saved_model", "export"),

@@ -25,6 +25,7 @@ _ELSE = {
     "save_weights": ", or use save_pretrained",
     "load_weights": "; what tf-keras saved goes by save_pretrained and from_pretrained",
 }
+_LABELS = 7  # their place in a call of transformers' TensorFlow models
 _WEIGHTS_ONLY = 4  # the place of save_weights_only in ModelCheckpoint(...)
 
 
@@ -40,7 +41,7 @@ def _losses(reading: Reading, decisions: Decisions) -> Iterator[Note]:
     """Losses of TensorFlow models, which are vectors there."""
     for node in reading.all(cst.Attribute):
         is_read = not isinstance(reading.parent(node), cst.AssignTarget)
-        if node.attr.value == "loss" and is_read and not decisions.is_other_output(node.value):
+        if node.attr.value == "loss" and is_read and not decisions.variables.is_other_output(node.value):
             is_output = root(node) is not None and not isinstance(node.value, cst.Attribute)
             if is_output and not _is_averaged(reading, node):
                 yield Note(Kind.CHECK, reading.line(node), code(node), _LOSS)
@@ -72,14 +73,20 @@ def _holds_loss(item: cst.Subscript) -> bool:
 
 def _is_of_labels(decisions: Decisions, node: cst.CSTNode) -> bool:
     """Whether something is the output of a TensorFlow model that was given labels."""
-    calls = decisions.calls_behind(node)
+    calls = decisions.variables.calls_behind(node)
     return bool(calls) and all(call is not None and _is_labelled(decisions, call) for call in calls)
 
 
 def _is_labelled(decisions: Decisions, call: cst.Call) -> bool:
-    model = decisions.object(call.func)
+    model = decisions.variables.object(call.func)
     names = {one.keyword.value for one in call.args if one.keyword is not None}
-    return model is not None and model.framework == "tf" and not names.isdisjoint(("labels", "start_positions"))
+    by_position = [one.value for one in call.args if one.keyword is None and not one.star]
+    is_given = any(code(one) != "None" for one in by_position[_LABELS:])
+    return (
+        model is not None
+        and model.framework == "tf"
+        and (is_given or not names.isdisjoint(("labels", "start_positions")))
+    )
 
 
 def _old_keras(reading: Reading) -> Iterator[Note]:
@@ -109,7 +116,7 @@ def _files(reading: Reading, decisions: Decisions) -> Iterator[Note]:
         if name == "ModelCheckpoint":
             ends, other = _WEIGHTS if _saves_weights(call) else _WHOLE, ""
         elif isinstance(call.func, cst.Attribute) and name in _FILES:
-            model = decisions.object(call.func.value)
+            model = decisions.variables.object(call.func.value)
             if name == "save" and (model is None or model.framework != "tf"):
                 continue  # other things are saved too
             ends, other = _FILES[name], _ELSE[name]
@@ -149,7 +156,7 @@ def _tables(reading: Reading, decisions: Decisions) -> Iterator[Note]:
     """The word vectors of a model, whose variable has another name here."""
     for node in reading.all(cst.Attribute):
         if node.attr.value == "weight":
-            found = [_gives_table(decisions, call) for call in decisions.calls_behind(node.value)]
+            found = [_gives_table(decisions, call) for call in decisions.variables.calls_behind(node.value)]
             if (found and all(found)) or _is_table(decisions, node.value):
                 yield Note(Kind.CHANGE, reading.line(node), code(node), "model.get_input_embeddings().embeddings")
 
@@ -157,7 +164,7 @@ def _tables(reading: Reading, decisions: Decisions) -> Iterator[Note]:
 def _gives_table(decisions: Decisions, call: cst.Call | None) -> bool:
     if call is None or not isinstance(call.func, cst.Attribute) or call.func.attr.value != "get_input_embeddings":
         return False
-    model = decisions.object(call.func.value)
+    model = decisions.variables.object(call.func.value)
     return model is not None and model.framework == "tf"
 
 
@@ -165,5 +172,5 @@ def _is_table(decisions: Decisions, node: cst.CSTNode) -> bool:
     """Whether something is `model.distilbert.embeddings` of a TensorFlow model."""
     if not isinstance(node, cst.Attribute) or node.attr.value != "embeddings":
         return False
-    model = decisions.object(node.value.value) if isinstance(node.value, cst.Attribute) else None
+    model = decisions.variables.object(node.value.value) if isinstance(node.value, cst.Attribute) else None
     return model is not None and model.framework == "tf"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from dataclasses import fields
 
 import libcst as cst
@@ -11,6 +11,7 @@ import libcst as cst
 from distilbert import hub
 from distilbert.errors import InputError
 from distilbert.migrate.arguments import CallEdit
+from distilbert.migrate.checkpoints import Checkpoints
 from distilbert.migrate.names import Target
 from distilbert.migrate.notes import KEYWORDS
 from distilbert.migrate.reading import Reading, code
@@ -68,7 +69,7 @@ class PipelineCall:
         self._options()
         self.obstacle = "; ".join(self._problems)
 
-    def is_ours(self, known: Set[tuple[str, frozenset[int]]], all_auto: bool) -> bool:
+    def is_ours(self, checkpoints: Checkpoints, all_auto: bool) -> bool:
         """Whether it is a task of this package with a model that is a DistilBERT; else `unknown` says why not."""
         model = self._given.get("model")
         if isinstance(model, cst.Name) and model.value == "None":
@@ -80,8 +81,7 @@ class PipelineCall:
         target = self._object_of(model)
         if target is not None:
             return target.role == "model" and self._tokenizer_is_ours()
-        named = self.reading.says_distilbert(model) or self.reading.key(model) in known
-        if not named and not all_auto:
+        if model not in checkpoints and not all_auto:
             if "task" in self._given and self.reading.text(model) is None:
                 self.unknown = "its checkpoint is not known to be a DistilBERT"
             return False

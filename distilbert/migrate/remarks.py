@@ -134,7 +134,7 @@ def _attributes(reading: Reading, decisions: Decisions, settled: Set[cst.CSTNode
     for node in reading.all(cst.Attribute):
         if not settled.isdisjoint(reading.parents(node)):
             continue
-        name, target = node.attr.value, decisions.object(node.value)
+        name, target = node.attr.value, decisions.variables.object(node.value)
         if target is None:
             target = decisions.taken.get(node.value)
         if name in DISTINCTIVE and "tf" in decisions.frameworks():
@@ -172,7 +172,7 @@ def _calls(reading: Reading, decisions: Decisions) -> Iterator[Note]:
         yield from _foreign(reading, decisions, call)
         if not isinstance(call.func, cst.Attribute):
             continue
-        target, method = decisions.object(call.func.value), call.func.attr.value
+        target, method = decisions.variables.object(call.func.value), call.func.attr.value
         if target is not None and target.role == "model":
             yield from _method(reading, call, target, method)
         if target is not None and target.role in ("model", "tokenizer") and method == "push_to_hub":
@@ -206,10 +206,10 @@ def _method(reading: Reading, call: cst.Call, target: Target, method: str) -> It
 
 def _foreign(reading: Reading, decisions: Decisions, call: cst.Call) -> Iterator[Note]:
     there = reading.there(call.func)
-    if there is None or decisions.made_by(call) is not None or there[0].startswith((COLLATORS, *TRAINERS)):
+    if there is None or decisions.variables.made_by(call) is not None or there[0].startswith((COLLATORS, *TRAINERS)):
         return
     for argument in call.args:
-        target = decisions.origin(argument.value)
+        target = decisions.variables.origin(argument.value)
         if target is not None:
             what = f"{code(call.func)}({code(argument.value)})"
             instead = f"it gets a {target.role} of this package now, and transformers expects its own"
@@ -252,9 +252,9 @@ def _assignments(reading: Reading, decisions: Decisions) -> Iterator[Note]:
         for target in (one.target for one in statement.targets):
             if not isinstance(target, cst.Attribute):
                 continue
-            owner = decisions.object(target.value)
+            owner = decisions.variables.object(target.value)
             of_model = isinstance(target.value, cst.Attribute) and target.value.attr.value == "config"
-            model = decisions.object(target.value.value) if isinstance(target.value, cst.Attribute) else None
+            model = decisions.variables.object(target.value.value) if isinstance(target.value, cst.Attribute) else None
             if (owner is not None and owner.role == "config") or (of_model and model is not None):
                 name = target.attr.value
                 instead = f"from_pretrained(name, {name}=...), or config = config.replace({name}=...)"

@@ -180,7 +180,7 @@ class Plan:
                 self._changed(call, f"{PACKAGE}.{PIPELINE}")
                 continue
             found: ClassCall | None = None
-            made, target = self._decisions.made_by(call), self._decisions.object(call.func)
+            made, target = self._decisions.variables.made_by(call), self._decisions.variables.object(call.func)
             if made is not None and made[1] in ("", "from_pretrained"):
                 found = ClassCall(self._reading, call, *made)
             elif target is not None and target.role == "model":
@@ -199,7 +199,7 @@ class Plan:
         for place, argument in enumerate(call.args):
             if argument.keyword is None or argument.keyword.value != "loss":
                 continue
-            target, value = self._decisions.object(call.func.value), code(argument.value)
+            target, value = self._decisions.variables.object(call.func.value), code(argument.value)
             own = f"{code(call.func.value)}.hf_compute_loss"
             if target is not None and target.framework == "tf" and value in (own, '"auto"', "'auto'"):
                 self._edit(call, CallEdit(dropped={place}))

@@ -43,5 +43,5 @@ def _method(decisions: Decisions, call: cst.Call) -> str | None:
 
 
 def _is_tokenizer(decisions: Decisions, node: cst.CSTNode) -> bool:
-    target = decisions.object(node)
+    target = decisions.variables.object(node)
     return target is not None and target.role == "tokenizer"
