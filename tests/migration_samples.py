@@ -45,6 +45,7 @@ class Script:
 ALL = (
     Script("tf_fit.py", "sequence-classification", ("tensorflow",), TRAINING),
     Script("tf_gradient_tape.py", "token-classification", ("tensorflow",), TRAINING),
+    Script("tf_runner.py", "sequence-classification", ("tensorflow",), TRAINING),
     Script("tf_masked_lm.py", "masked-lm", ("tensorflow",)),
     Script("tf_functional.py", "encoder", ("tensorflow",), TRAINING),
     Script("flax_train_state.py", "sequence-classification", ("flax",), TRAINING),
