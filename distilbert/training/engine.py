@@ -23,7 +23,6 @@ import numpy as np
 from distilbert.convert.tensor import Array
 from distilbert.outputs import ModelOutput
 from distilbert.training.batch import Batch
-from distilbert.training.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,6 @@ class Engine(ABC):
 
     def __init__(self, model: Any, objective: Any, settings: EngineSettings) -> None:
         """Take a model with float32 weights; the engine owns it from here on."""
-        keep_freed_memory()
         self.model = model
         self.objective = objective
         self.settings = settings

@@ -14,6 +14,7 @@ from distilbert import spec
 from distilbert.errors import InputError, WeightsError, describe
 from distilbert.training.arguments import TrainingArguments
 from distilbert.training.engine import Engine, EngineSettings, World
+from distilbert.training.memory import keep_freed_memory
 from distilbert.training.plans import tensor_plans
 
 logger = logging.getLogger("distilbert")
@@ -21,6 +22,7 @@ logger = logging.getLogger("distilbert")
 
 def engine_of(backend: str, wanted_by: str) -> type[Engine]:
     """The engine of a framework; BackendError when it is not installed."""
+    keep_freed_memory(of_all_threads=backend == "flax")  # before it starts its threads
     backends.load(backend, wanted_by)
     found: type[Engine] = importlib.import_module(f"distilbert.{backend}.training").Engine
     return found
