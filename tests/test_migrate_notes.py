@@ -38,6 +38,8 @@ NOTED = [
     (TF, "keras.callbacks.ModelCheckpoint(filepath='best')", Kind.CHANGE, "ModelCheckpoint", ".keras"),
     (TF, "e = m.get_input_embeddings()\ne.weight", Kind.CHANGE, "e.weight", "get_input_embeddings().embeddings"),
     (TF, "m.distilbert.embeddings.weight", Kind.CHANGE, "m.distilbert.embeddings.weight", "().embeddings"),
+    (TF, "k = keras.Model(i, o)\nk.save('best.h5')", Kind.CHECK, "k.save", "ends in .keras"),
+    (TF, "keras.callbacks.ModelCheckpoint(p + '/best.h5')", Kind.CHECK, "ModelCheckpoint", "ends in .keras"),
     (TF, "m.load_weights('best.h5')", Kind.CHANGE, "load_weights", "from_pretrained"),
     (TF, "m.save('best')", Kind.CHANGE, "m.save", ".keras"),
     (TF, "from tensorflow.keras.optimizers import Adam\nAdam(lr=1e-3)", Kind.CHANGE, "Adam(lr=...)", "learning_rate"),

@@ -18,7 +18,9 @@ _LOSS = "a number here, the mean; in transformers one for each row, whose gradie
 _KERAS_2 = re.compile(r"keras\.(?:optimizers\.(?:legacy|experimental)\.|mixed_precision\.experimental|backend\.)")
 _OLD_RATES = ("lr", "decay")
 _WEIGHTS: tuple[str, ...] = (".weights.h5",)
-_WHOLE: tuple[str, ...] = (".keras", ".h5")
+_WHOLE: tuple[str, ...] = (".keras",)
+_OLD = ".h5"
+_NOT_READ = "Keras 3 does not read every model back from .h5; with a name that ends in .keras it does"
 _FILES = {"save": _WHOLE, "save_weights": _WEIGHTS, "load_weights": (*_WEIGHTS, ".keras")}  # ends of their names
 _ELSE = {
     "save": ", or use save_pretrained",
@@ -116,17 +118,25 @@ def _files(reading: Reading, decisions: Decisions) -> Iterator[Note]:
         if name == "ModelCheckpoint":
             ends, other = _WEIGHTS if _saves_weights(call) else _WHOLE, ""
         elif isinstance(call.func, cst.Attribute) and name in _FILES:
-            model = decisions.variables.object(call.func.value)
-            if name == "save" and (model is None or model.framework != "tf"):
-                continue  # other things are saved too
             ends, other = _FILES[name], _ELSE[name]
         else:
             continue
+        shown = f"{code(call.func)}(...)"
         end = next((_end(reading, one.value) for one in call.args if _is_path(call, one)), None)
-        if end is None or not end.endswith(ends):
+        if ends is _WHOLE and end is not None and end.endswith(_OLD):
+            yield Note(Kind.CHECK, reading.line(call), shown, _NOT_READ)
+        elif name == "save" and not _is_of_tensorflow(decisions, call.func):
+            continue  # other things are saved too
+        elif end is None or not end.endswith(ends):
             kind = Kind.CHECK if end is None else Kind.CHANGE
             instead = f"the name of the file ends in {ends[0]} in Keras 3{other}"
-            yield Note(kind, reading.line(call), f"{code(call.func)}(...)", instead)
+            yield Note(kind, reading.line(call), shown, instead)
+
+
+def _is_of_tensorflow(decisions: Decisions, method: cst.CSTNode) -> bool:
+    """Whether a method is one of a TensorFlow model."""
+    model = decisions.variables.object(method.value) if isinstance(method, cst.Attribute) else None
+    return model is not None and model.framework == "tf"
 
 
 def _saves_weights(call: cst.Call) -> bool:
@@ -164,13 +174,11 @@ def _tables(reading: Reading, decisions: Decisions) -> Iterator[Note]:
 def _gives_table(decisions: Decisions, call: cst.Call | None) -> bool:
     if call is None or not isinstance(call.func, cst.Attribute) or call.func.attr.value != "get_input_embeddings":
         return False
-    model = decisions.variables.object(call.func.value)
-    return model is not None and model.framework == "tf"
+    return _is_of_tensorflow(decisions, call.func)
 
 
 def _is_table(decisions: Decisions, node: cst.CSTNode) -> bool:
     """Whether something is `model.distilbert.embeddings` of a TensorFlow model."""
     if not isinstance(node, cst.Attribute) or node.attr.value != "embeddings":
         return False
-    model = decisions.variables.object(node.value.value) if isinstance(node.value, cst.Attribute) else None
-    return model is not None and model.framework == "tf"
+    return _is_of_tensorflow(decisions, node.value)
