@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-import platform
 import subprocess
 import sys
 
@@ -14,7 +14,9 @@ from distilbert.training.memory import _VARIABLES
 
 from .conftest import REPOSITORY
 
-pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+# Asked in another way than the code does: where that does not find glibc out, these fail and are not skipped.
+IS_GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
+pytestmark = pytest.mark.skipif(not IS_GLIBC, reason="another C library than glibc, where nothing is changed")
 
 FAULTS = """
 import resource, sys, threading

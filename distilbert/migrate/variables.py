@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import libcst as cst
 
@@ -173,6 +174,7 @@ class Variables:
         return self._imported.get(code(node)) if is_in_text else None
 
 
+@dataclass
 class _Contents:
     """What holds what.
 
@@ -182,15 +184,9 @@ class _Contents:
         empty: what holds None after a statement.
     """
 
-    def __init__(self) -> None:
-        self.names: dict[cst.CSTNode | None, Target] = {}
-        self.attributes: dict[tuple[cst.CSTNode | None, str], Target | None] = {}
-        self.empty: set[cst.CSTNode | None] = set()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Contents) and vars(self) == vars(other)
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
+    names: dict[cst.CSTNode | None, Target] = field(default_factory=dict)
+    attributes: dict[tuple[cst.CSTNode | None, str], Target | None] = field(default_factory=dict)
+    empty: set[cst.CSTNode | None] = field(default_factory=set)
 
 
 def _only(kinds: set[Target | None]) -> Target | None:
