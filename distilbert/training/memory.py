@@ -18,7 +18,7 @@ def keep_freed_memory(of_all_threads: bool) -> None:
 
     A step takes and frees some hundred MB. glibc returns large blocks to the system at once, which clears every page
     anew for the next step: 15 % of the time of a step of PyTorch, 32 % of one of JAX (MiniLM, bfloat16, 2 cores).
-    TensorFlow keeps memory itself. What the user has set by the environment stays, and other C libraries are left alone.
+    TensorFlow keeps memory itself. What the user has set by the environment stays; other C libraries are left alone.
 
     Args:
         of_all_threads: also large blocks of threads that start after this, as those of JAX; they share one heap then.
