@@ -17,7 +17,7 @@ def keep_freed_memory(of_all_threads: bool) -> None:
     """Have this process keep the memory that it frees, for its own next use.
 
     A step takes and frees some hundred MB. glibc returns large blocks to the system at once, which clears every page
-    anew for the next step: 15 % of the time of a step of PyTorch, 32 % of one of JAX (MiniLM, bfloat16, 2 cores).
+    anew for the next step: 6 to 9 % of the time of a step of PyTorch, 22 % of JAX's (MiniLM, bfloat16, 2 cores).
     TensorFlow keeps memory itself. What the user has set by the environment stays; other C libraries are left alone.
 
     Args:
