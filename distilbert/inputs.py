@@ -7,6 +7,7 @@ of an array, or None where looking at values is impossible.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,8 +25,8 @@ def check_call(config: DistilBertConfig, arrays: Mapping[str, Any], bounds: Boun
 
     Args:
         arrays: input_ids (B, T) or inputs_embeds (B, T, D), and optionally attention_mask (B, T) or (B or 1, H or 1,
-            T, T), position_ids (B or 1, T) or (T,), head_mask (H,), (n_layers, H) or (n_layers, B, H); None where not
-            given.
+            T, T), position_ids (B or 1, T) or (T,), head_mask (H,), (n_layers, H) or (n_layers, B, H), token_places
+            (N,); None where not given.
         bounds: smallest and largest value of an integer array, or None in compiled code.
     """
     ids, embeds = arrays.get("input_ids"), arrays.get("inputs_embeds")
@@ -42,6 +43,7 @@ def check_call(config: DistilBertConfig, arrays: Mapping[str, Any], bounds: Boun
         problems += _check_ids("input_ids", ids, config.vocab_size, "vocab_size", bounds)
     problems += _check_positions(config, arrays.get("position_ids"), shape, bounds)
     problems += _check_masks(config, arrays, shape)
+    problems += _check_token_places(arrays, shape, bounds)
     if problems:
         raise InputError(describe("inputs", problems))
 
@@ -171,6 +173,21 @@ def _check_masks(config: DistilBertConfig, arrays: Mapping[str, Any], tokens: Sh
         elif config.pruned_heads:
             problems.append("head_mask: not possible in a model with pruned heads; prune the heads instead")
     return problems
+
+
+def _check_token_places(arrays: Mapping[str, Any], tokens: Shape, bounds: Bounds) -> list[str]:
+    places, mask = arrays.get("token_places"), arrays.get("attention_mask")
+    if places is None:
+        return []
+    if len(_shape(places)) != 1 or not is_integer(places):
+        return [f"token_places: expected whole numbers (N,), found {_dtype(places)} {_shape(places)}"]
+    if mask is None or len(_shape(mask)) != 2:
+        return ["token_places: expected an attention_mask (B, T) with them, which attends to no other place"]
+    limits = bounds(places)
+    none = None if None in tokens[:2] else math.prod(tokens[:2])
+    if limits and none is not None and not 0 <= limits[0] <= limits[1] <= none:
+        return [f"token_places: expected places from 0 to {none} (B*T, none), found {limits[0]} to {limits[1]}"]
+    return []
 
 
 def _fits(shape: Shape, expected: Shape) -> bool:

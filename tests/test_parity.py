@@ -103,6 +103,7 @@ def test_float64_outputs_states_attentions_loss(name, task, tied):
         for kernel in implementations(name):
             model.set_attn_implementation(kernel)
             assert_within(run(name, model, call, output_hidden_states=True), expected, FLOAT64.bound)
+            assert_within(run(name, model, call), expected, FLOAT64.bound)
         found = run(name, model, call, output_hidden_states=True, output_attentions=True)
     assert found.keys() == expected.keys()
     assert_within(found, expected, FLOAT64.bound)

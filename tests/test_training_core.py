@@ -13,7 +13,7 @@ import pytest
 
 from distilbert import DistilBertConfig
 from distilbert.errors import InputError
-from distilbert.training.batch import Ragged, normalised, padded_length, share
+from distilbert.training.batch import Ragged, normalised, padded_length, share, with_token_places
 from distilbert.training.engine import step_seed
 from distilbert.training.order import Order
 from distilbert.training.parts import MOST_PARTS, PART_COST, accumulation_parts, length_parts
@@ -132,19 +132,26 @@ def test_a_share_of_warmup() -> None:
 def test_parts_by_length_save_more_padding_than_they_cost() -> None:
     lengths = np.array([8, 64, 8, 8, 64, 8, 8, 8] * 4)
     rows = np.arange(100, 132)
-    parts = length_parts(rows, lengths, 1)
+    parts = length_parts(rows, lengths, 1, computes_padding=True)
     assert sorted(np.concatenate(parts)) == sorted(rows)
     assert [len(part) for part in parts] == [8, 24]
     padded = sum(len(part) * lengths[part - 100].max() for part in parts)
     assert padded + PART_COST < 32 * 64
-    assert len(length_parts(rows, np.full(32, 64), 1)) == 1
-    assert len(length_parts(rows[:1], lengths[:1], 1)) == 1
-    assert len(length_parts(rows, np.arange(1, 33) ** 3, 1)) <= MOST_PARTS
+    assert len(length_parts(rows, np.full(32, 64), 1, computes_padding=True)) == 1
+    assert len(length_parts(rows[:1], lengths[:1], 1, computes_padding=True)) == 1
+    assert len(length_parts(rows, np.arange(1, 33) ** 3, 1, computes_padding=True)) <= MOST_PARTS
+
+
+def test_parts_of_what_computes_padding_in_attention_alone() -> None:
+    lengths = np.array([8, 64, 8, 8, 64, 8, 8, 8] * 4)
+    rows = np.arange(32)
+    assert len(length_parts(rows, lengths, 1, computes_padding=False)) == 1
+    assert [len(part) for part in length_parts(rows, lengths * 8, 1, computes_padding=False)] == [8, 24]
 
 
 def test_parts_have_full_units() -> None:
     lengths = np.random.default_rng(1).integers(1, 500, 30)
-    parts = length_parts(np.arange(30), lengths, 4)
+    parts = length_parts(np.arange(30), lengths, 4, computes_padding=True)
     assert len(parts) > 1
     assert all(len(part) % 4 == 0 for part in parts[:-1])
 
@@ -155,6 +162,19 @@ def test_accumulation_has_no_empty_parts() -> None:
 
 
 # Batches.
+
+
+def test_a_batch_says_where_its_tokens_are() -> None:
+    mask = np.array([[1, 1, 0], [0, 1, 0], [0, 0, 0]], np.int32)
+    batch = {"attention_mask": mask, "weights": np.ones(3, np.float32)}
+    found = with_token_places(batch)
+    assert found["token_places"].tolist() == [0, 1, 3, 4, 6], "a row's first token is computed in any case"
+    assert found["token_places"].dtype == np.int32
+    assert with_token_places(batch, 4)["token_places"].tolist() == [0, 1, 3, 4, 6, 9, 9, 9]
+    assert with_token_places(batch, 256)["token_places"].tolist() == [0, 1, 3, 4, 6, 9, 9, 9, 9]
+    assert batch.keys() == {"attention_mask", "weights"}
+    choices = with_token_places({"attention_mask": mask[:2, None].repeat(2, 1)})
+    assert choices["token_places"].tolist() == [0, 1, 3, 4, 6, 7, 9, 10]
 
 
 def test_ragged_rows_are_padded_at_their_end() -> None:

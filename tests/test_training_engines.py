@@ -64,6 +64,8 @@ def call_of(config: DistilBertConfig, task: str, seed: int) -> dict[str, Any]:
     del call["position_ids"]
     if task == "question-answering":  # in training padding is no place for an answer; the reference takes it for one
         call["attention_mask"] = np.ones_like(call["attention_mask"])
+    if task == "masked-lm":  # nor is it a masked word
+        call["labels"] = np.where(call["attention_mask"] == 1, call["labels"], -100)
     return call
 
 
@@ -170,6 +172,27 @@ def test_padding_changes_no_loss(name: str, task: str) -> None:
     wide = {key: np.pad(batch[key], ((0, 0), (0, 9))) for key in ("input_ids", "attention_mask")}
     found = [engine.evaluate({**batch, **changes})[0]["loss"] for changes in ({}, wide)]
     assert found[1] == pytest.approx(found[0], rel=1e-5)
+
+
+@backends
+def test_padding_is_not_computed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers see a row of tokens, as no batch of texts is shaped."""
+    task = "token-classification"
+    config = config_of(task)
+    engine = engine_of(name, task, config, random_tensors(config, task))
+    batch = normalised([batch_of(task, call_of(config, task, 0))])[0]
+    layers = importlib.import_module(f"distilbert.{name}.modeling").FFN
+    (call,) = {"forward", "call", "__call__"} & vars(layers).keys()
+    original, ranks = getattr(layers, call), []
+
+    def watched(self: Any, hidden: Any, *rest: Any, **options: Any) -> Any:
+        ranks.append(hidden.ndim)
+        return original(self, hidden, *rest, **options)
+
+    monkeypatch.setattr(layers, call, watched)
+    engine.step([batch], RATE, 0)
+    engine.evaluate(batch)
+    assert ranks == [2] * 2 * config.n_layers
 
 
 @backends

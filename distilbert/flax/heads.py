@@ -79,6 +79,7 @@ class DistilBertForMaskedLM(PreTrainedModel):
         *,
         position_ids: Array | None = None,
         token_type_ids: Array | None = None,
+        token_places: Array | None = None,
         places: Array | None = None,
         params: Params | None = None,
         dropout_rng: Array | None = None,
@@ -97,6 +98,7 @@ class DistilBertForMaskedLM(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
             dropout_rng=subkey(dropout_rng, 0),
             train=train,
         )
@@ -150,6 +152,7 @@ class DistilBertForSequenceClassification(PreTrainedModel):
         *,
         position_ids: Array | None = None,
         token_type_ids: Array | None = None,
+        token_places: Array | None = None,
         params: Params | None = None,
         dropout_rng: Array | None = None,
         train: bool | None = None,
@@ -168,10 +171,12 @@ class DistilBertForSequenceClassification(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
+            first_only=True,
             dropout_rng=subkey(dropout_rng, 0),
             train=train,
         )
-        hidden = encoded.last_hidden_state  # (B, T, D)
+        hidden = encoded.last_hidden_state  # (B, 1 or T, D)
         hidden = self.pre_classifier(hidden[:, 0])  # (B, D)
         hidden = jax.nn.relu(hidden)  # (B, D)
         hidden = self.dropout(hidden, subkey(dropout_rng, 1))  # (B, D)
@@ -213,6 +218,7 @@ class DistilBertForMultipleChoice(PreTrainedModel):
         *,
         position_ids: Array | None = None,
         token_type_ids: Array | None = None,
+        token_places: Array | None = None,
         params: Params | None = None,
         dropout_rng: Array | None = None,
         train: bool | None = None,
@@ -229,10 +235,12 @@ class DistilBertForMultipleChoice(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=flatten_choices(position_ids, 3),
+            token_places=token_places,
+            first_only=True,
             dropout_rng=subkey(dropout_rng, 0),
             train=train,
         )
-        hidden = encoded.last_hidden_state  # (B*C, T, D)
+        hidden = encoded.last_hidden_state  # (B*C, 1 or T, D)
         hidden = self.pre_classifier(hidden[:, 0])  # (B*C, D)
         hidden = jax.nn.relu(hidden)  # (B*C, D)
         hidden = self.dropout(hidden, subkey(dropout_rng, 1))  # (B*C, D)
@@ -280,6 +288,7 @@ class DistilBertForTokenClassification(PreTrainedModel):
         *,
         position_ids: Array | None = None,
         token_type_ids: Array | None = None,
+        token_places: Array | None = None,
         params: Params | None = None,
         dropout_rng: Array | None = None,
         train: bool | None = None,
@@ -294,6 +303,7 @@ class DistilBertForTokenClassification(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
             dropout_rng=subkey(dropout_rng, 0),
             train=train,
         )
@@ -337,6 +347,7 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
         *,
         position_ids: Array | None = None,
         token_type_ids: Array | None = None,
+        token_places: Array | None = None,
         params: Params | None = None,
         dropout_rng: Array | None = None,
         train: bool | None = None,
@@ -351,6 +362,7 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
             dropout_rng=subkey(dropout_rng, 0),
             train=train,
         )

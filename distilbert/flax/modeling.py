@@ -5,7 +5,8 @@ Read line by line beside `pt/modeling.py` and `tf/modeling.py`: same classes, me
 Loading, saving and surgery are in `io.py`, what happens around a call in `calls.py`, the layers in `layers.py`, the
 attention kernels in `attention.py`, the heads in `heads.py`.
 
-Axes: B batch, T tokens, D dim, H heads, K head size, F hidden_dim.
+Axes: B batch, T tokens, D dim, H heads, K head size, F hidden_dim. Where padding is removed (see `padding.py`), what is
+computed for each token by itself has one axis N, the tokens that are left, in place of B and T.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from distilbert.flax.attention import IMPLEMENTATIONS, additive_mask, eager
 from distilbert.flax.calls import bounds, model_call
 from distilbert.flax.io import PreTrainedModel
 from distilbert.flax.layers import Dropout, Embedding, LayerNorm, Linear, dropout_function, subkey
+from distilbert.flax.padding import Padding
 from distilbert.flax.params import Params
 from distilbert.inputs import check_call
 from distilbert.outputs import BaseModelOutput
@@ -40,10 +42,16 @@ class Embeddings(nnx.Module):
         self.dropout = Dropout(config.dropout)
 
     def __call__(
-        self, input_ids: Array | None, inputs_embeds: Array | None, position_ids: Array, dropout_rng: Array | None
+        self,
+        input_ids: Array | None,
+        inputs_embeds: Array | None,
+        position_ids: Array,
+        padding: Padding,
+        dropout_rng: Array | None,
     ) -> Array:
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, D)
-        positions = self.position_embeddings(jnp.atleast_2d(position_ids))  # (B or 1, T, D)
+        tokens = padding.removed(input_ids if inputs_embeds is None else inputs_embeds)  # (B, T) or (B, T, D)
+        words = self.word_embeddings(tokens) if inputs_embeds is None else tokens  # (B, T, D)
+        positions = self.position_embeddings(padding.removed(jnp.atleast_2d(position_ids)))  # (B or 1, T, D)
         hidden = self.LayerNorm(jnp.asarray(words, positions.dtype) + positions)  # (B, T, D)
         return self.dropout(hidden, dropout_rng)  # (B, T, D)
 
@@ -64,18 +72,20 @@ class MultiHeadSelfAttention(nnx.Module):
     def __call__(
         self,
         hidden: Array,
+        asking: Array,
         mask: Array | None,
         head_mask: Array | None,
         output_attentions: bool,
+        padding: Padding,
         dropout_rng: Array | None,
     ) -> tuple[Array, Array | None]:
         attend = eager if output_attentions else IMPLEMENTATIONS[self.implementation]
         dropout = dropout_function(self.dropout, dropout_rng)
-        q = self.split(self.q_lin(hidden))  # (B, H, T, K)
-        k = self.split(self.k_lin(hidden))  # (B, H, T, K)
-        v = self.split(self.v_lin(hidden))  # (B, H, T, K)
+        q = self.split(padding.restored(self.q_lin(asking)))  # (B, H, T, K)
+        k = self.split(padding.restored(self.k_lin(hidden)))  # (B, H, T, K)
+        v = self.split(padding.restored(self.v_lin(hidden)))  # (B, H, T, K)
         context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, T, K), (B, H, T, T)
-        return self.out_lin(self.join(context)), attentions  # (B, T, D), (B, H, T, T)
+        return self.out_lin(padding.removed(self.join(context))), attentions  # (B, T, D), (B, H, T, T)
 
     def split(self, x: Array) -> Array:
         x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)  # (B, T, H, K)
@@ -117,13 +127,16 @@ class TransformerBlock(nnx.Module):
         mask: Array | None,
         head_mask: Array | None,
         output_attentions: bool,
+        padding: Padding,
+        first_only: bool,
         dropout_rng: Array | None,
     ) -> tuple[Array, Array | None]:
+        asking = hidden[:, :1] if first_only else hidden  # (B, 1 or T, D)
         attended, attentions = self.attention(
-            hidden, mask, head_mask, output_attentions, subkey(dropout_rng, 0)
-        )  # (B, T, D), (B, H, T, T)
-        hidden = self.sa_layer_norm(attended + hidden)  # (B, T, D)
-        hidden = self.output_layer_norm(self.ffn(hidden, subkey(dropout_rng, 1)) + hidden)  # (B, T, D)
+            hidden, asking, mask, head_mask, output_attentions, padding, subkey(dropout_rng, 0)
+        )  # (B, 1 or T, D), (B, H, 1 or T, T)
+        hidden = self.sa_layer_norm(attended + asking)  # (B, 1 or T, D)
+        hidden = self.output_layer_norm(self.ffn(hidden, subkey(dropout_rng, 1)) + hidden)  # (B, 1 or T, D)
         return hidden, attentions
 
 
@@ -141,6 +154,8 @@ class Transformer(nnx.Module):
         head_mask: Array | None,
         output_attentions: bool,
         output_hidden_states: bool,
+        padding: Padding,
+        first_only: bool,
         dropout_rng: Array | None,
     ) -> BaseModelOutput:
         hidden_states = [hidden]
@@ -148,19 +163,24 @@ class Transformer(nnx.Module):
         for i, block in enumerate(self.layer):
             layer_mask = layer_head_mask(head_mask, i, hidden.dtype)  # (H, 1, 1) or (B, H, 1, 1)
             run = self.checkpointed(block) if self.gradient_checkpointing else block
+            first = first_only and i == len(self.layer) - 1
+            if first:
+                hidden = padding.restored(hidden)  # (B, T, D)
+                padding = Padding(None, padding.shape)
+                mask = first_row(mask)  # (B, 1, 1, T) or (B, H, 1, T)
             hidden, attention = run(
-                hidden, mask, layer_mask, output_attentions, subkey(dropout_rng, i)
-            )  # (B, T, D), (B, H, T, T)
+                hidden, mask, layer_mask, output_attentions, padding, first, subkey(dropout_rng, i)
+            )  # (B, 1 or T, D), (B, H, 1 or T, T)
             hidden_states.append(hidden)
             attentions.append(attention)
         return BaseModelOutput(
-            last_hidden_state=hidden,
-            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            last_hidden_state=padding.restored(hidden),
+            hidden_states=tuple(map(padding.restored, hidden_states)) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
 
     def checkpointed(self, block: TransformerBlock) -> Any:
-        return jax.checkpoint(lambda *arguments: block(*arguments), static_argnums=(3,))
+        return jax.checkpoint(lambda *arguments: block(*arguments), static_argnums=(3, 5))
 
 
 def layer_head_mask(head_mask: Array | None, layer: int, dtype: jnp.dtype) -> Array | None:
@@ -169,6 +189,11 @@ def layer_head_mask(head_mask: Array | None, layer: int, dtype: jnp.dtype) -> Ar
         return None
     factors = head_mask if head_mask.ndim == 1 else head_mask[layer]  # (H,) or (B, H)
     return jnp.asarray(factors, dtype)[..., None, None]  # (H, 1, 1) or (B, H, 1, 1)
+
+
+def first_row(mask: Array | None) -> Array | None:
+    """What the first token may look at: (B, H, T, T) -> (B, H, 1, T); None and (B, 1, 1, T) as they are."""
+    return None if mask is None else mask[:, :, :1]
 
 
 class DistilBertModel(PreTrainedModel):
@@ -195,6 +220,8 @@ class DistilBertModel(PreTrainedModel):
         *,
         position_ids: Array | None = None,
         token_type_ids: Array | None = None,
+        token_places: Array | None = None,
+        first_only: bool = False,
         params: Params | None = None,
         dropout_rng: Array | None = None,
         train: bool | None = None,
@@ -212,12 +239,16 @@ class DistilBertModel(PreTrainedModel):
             return_dict: False for a tuple; default `config.return_dict`.
             position_ids: (B, T), (1, T) or (T,); default 0, 1, 2, ...
             token_type_ids: accepted for callers that pass them, and ignored: DistilBERT has none.
+            token_places: (N,), the places among the B*T of the batch that are computed, in any order: at least all that
+                `attention_mask` (B, T) attends to. The place B*T is none. Vectors elsewhere are 0.
+            first_only: the vector of each first token is all that is wanted, which saves most of the last layer; not
+                where attentions or hidden states are returned.
             params: values to use in place of the model's own, nested as `model.params`, in any float type.
             dropout_rng: random key, needed in training unless all dropout rates are 0.
             train: True for dropout; default as `model.train()` or `model.eval()` left it, at first without.
 
         Returns:
-            BaseModelOutput with last_hidden_state (B, T, D).
+            BaseModelOutput with last_hidden_state (B, T, D), or (B, 1, D) of first tokens.
 
         Raises:
             InputError: lists everything in the call that does not fit.
@@ -230,6 +261,7 @@ class DistilBertModel(PreTrainedModel):
                 "head_mask": head_mask,
                 "inputs_embeds": inputs_embeds,
                 "position_ids": position_ids,
+                "token_places": token_places,
             },
             bounds,
         )
@@ -237,9 +269,18 @@ class DistilBertModel(PreTrainedModel):
         if position_ids is None:
             position_ids = self.default_positions(input_ids, inputs_embeds)  # (1, T)
         mask = additive_mask(attention_mask, self.dtype)  # (B, 1, 1, T) or (B, H, T, T)
-        hidden = self.embeddings(input_ids, inputs_embeds, position_ids, subkey(dropout_rng, 0))  # (B, T, D)
+        padding = Padding(token_places, (input_ids if inputs_embeds is None else inputs_embeds).shape[:2])
+        hidden = self.embeddings(input_ids, inputs_embeds, position_ids, padding, subkey(dropout_rng, 0))  # (B, T, D)
+        first_only = first_only and not (settings.attentions or settings.hidden_states)
         output = self.transformer(
-            hidden, mask, head_mask, settings.attentions, settings.hidden_states, subkey(dropout_rng, 1)
+            hidden,
+            mask,
+            head_mask,
+            settings.attentions,
+            settings.hidden_states,
+            padding,
+            first_only,
+            subkey(dropout_rng, 1),
         )
         return output if settings.return_dict else output.to_tuple()
 

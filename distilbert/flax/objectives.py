@@ -20,7 +20,7 @@ from distilbert.config import DistilBertConfig
 from distilbert.flax.losses import cross_entropies, value_losses
 from distilbert.outputs import ModelOutput
 
-INPUTS = ("input_ids", "attention_mask", "places")
+INPUTS = ("input_ids", "attention_mask", "token_places", "places")
 
 
 @tree_util.register_static

@@ -4,7 +4,7 @@
 Read beside `pt/training.py` and `tf/training.py`; what they share is said in `distilbert/training/engine.py`.
 
 Three programs make a step: the gradients of a part, which is compiled for each shape; their sum; the update. A batch is
-one for all devices of all processes, so dropout drops the same however many there are.
+one for all devices of all processes.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from distilbert.inference.compile_cache import use_compile_cache
 from distilbert.outputs import ModelOutput
 from distilbert.spec import native_name
 from distilbert.training import engine
-from distilbert.training.batch import WEIGHTS, Batch, share
+from distilbert.training.batch import WEIGHTS, Batch, share, with_token_places
 from distilbert.training.engine import EngineSettings, State, StepResult, World, step_seed
 
 __all__ = ["Engine", "TaskObjective"]
 
 Tensors = dict[str, jax.Array]
 Terms = dict[str, jax.Array]
+
+TOKENS_MULTIPLE = 256  # of the tokens in a part: few shapes, since each is compiled
 
 
 class Engine(engine.Engine):
@@ -54,6 +56,7 @@ class Engine(engine.Engine):
         self.dtype = model.dtype
         self.devices = Devices(settings.sharded)
         self.shared_objective = self.devices.everywhere(objective)
+        self.computes_padding = jax.device_count() > 1  # the tokens of a batch do not divide as its rows do
         self.rows_multiple = math.lcm(self.rows_multiple, jax.local_device_count())
         self.shardings = {name: self.devices.sharding(tensor) for name, tensor in self.specs.items()}
         self.trained = [name for name in self.specs if settings.plans[name].trained]
@@ -77,7 +80,7 @@ class Engine(engine.Engine):
         with together():
             for place, part in enumerate(parts):
                 seed = np.uint32(step_seed(self.settings.seed, number, place, rank=0))
-                arrays = self.devices.put_rows(self._arrays(part))
+                arrays = self.devices.put_rows(self._arrays(self._without_padding(part)))
                 found, values = self.gradients(self.weights, self.frozen, self.shared_objective, arrays, seed)
                 gradients = self.add(gradients, found) if gradients else found
                 terms.append(jax.block_until_ready(values) if self.settings.world.size > 1 else values)  # see `whole`
@@ -91,7 +94,7 @@ class Engine(engine.Engine):
         with together():
             if self.local_weights is None:
                 self.local_weights = self.devices.whole(self.weights | self.frozen)
-            arrays = self._arrays(share(batch, 0, 1, self.rows_multiple))
+            arrays = self._arrays(self._without_padding(share(batch, 0, 1, self.rows_multiple)))
             terms, output = self.answers(self.local_weights, self.objective, arrays)
             rows = len(batch[WEIGHTS])
             answers = type(output)(**{name: np.array(value[:rows]) for name, value in output.items()})
@@ -154,6 +157,9 @@ class Engine(engine.Engine):
         return nested({native_name(tensor, "flax"): weights[name] for name, tensor in self.specs.items()})
 
     # Between NumPy in PyTorch's orientation and the devices.
+
+    def _without_padding(self, part: Batch) -> Batch:
+        return part if self.computes_padding else with_token_places(part, TOKENS_MULTIPLE)
 
     def _arrays(self, part: Batch) -> Batch:
         return {

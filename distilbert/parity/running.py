@@ -68,14 +68,13 @@ class FrameworkRunner(ABC):
         return dict(self.model.dump_tensors())
 
     def outputs(self, arguments: Arguments) -> list[Layers]:
-        """Two runs: with the model's own attention kernel, and with attention probabilities.
+        """Three runs: with the hidden states, with the attention probabilities too, and with neither.
 
-        Fast kernels return no probabilities, so the second run is one of the plain kernel.
+        Fast kernels return no probabilities, so the second run is one of the plain kernel. In the third, a model of
+        which only the first token counts leaves out the others in its last layer.
         """
-        return [
-            layers_of_output(self._plain(self.call(arguments, output_hidden_states=True, output_attentions=wanted)))
-            for wanted in (False, True)
-        ]
+        wanted = ({"output_hidden_states": True}, {"output_hidden_states": True, "output_attentions": True}, {})
+        return [layers_of_output(self._plain(self.call(arguments, **options))) for options in wanted]
 
     def gradients(self, arguments: Arguments) -> Layers:
         """The gradients of the loss, by layer."""

@@ -71,6 +71,7 @@ class DistilBertForMaskedLM(PreTrainedModel):
         *,
         position_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        token_places: Tensor | None = None,
         places: Tensor | None = None,
     ) -> MaskedLMOutput | tuple[Any, ...]:
         """Score every word at every place; labels (B, T) are word ids, -100 where there is nothing to learn.
@@ -86,6 +87,7 @@ class DistilBertForMaskedLM(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
         )
         hidden = at_places(encoded.last_hidden_state, places)  # (B, T or P, D)
         hidden = self.vocab_transform(hidden)  # (B, T or P, D)
@@ -136,6 +138,7 @@ class DistilBertForSequenceClassification(PreTrainedModel):
         *,
         position_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        token_places: Tensor | None = None,
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Score every label; labels are classes (B,), or values (B, L) or (B,), by `config.problem_type`.
 
@@ -151,8 +154,10 @@ class DistilBertForSequenceClassification(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
+            first_only=True,
         )
-        hidden = encoded.last_hidden_state  # (B, T, D)
+        hidden = encoded.last_hidden_state  # (B, 1 or T, D)
         hidden = self.pre_classifier(hidden[:, 0])  # (B, D)
         hidden = F.relu(hidden)  # (B, D)
         hidden = self.dropout(hidden)  # (B, D)
@@ -193,6 +198,7 @@ class DistilBertForMultipleChoice(PreTrainedModel):
         *,
         position_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        token_places: Tensor | None = None,
     ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
         """Score every choice; inputs have an axis of choices after the batch, labels (B,) say which is right."""
         check_choices(input_ids, inputs_embeds)
@@ -206,8 +212,10 @@ class DistilBertForMultipleChoice(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=flatten_choices(position_ids, 3),
+            token_places=token_places,
+            first_only=True,
         )
-        hidden = encoded.last_hidden_state  # (B*C, T, D)
+        hidden = encoded.last_hidden_state  # (B*C, 1 or T, D)
         hidden = self.pre_classifier(hidden[:, 0])  # (B*C, D)
         hidden = F.relu(hidden)  # (B*C, D)
         hidden = self.dropout(hidden)  # (B*C, D)
@@ -254,6 +262,7 @@ class DistilBertForTokenClassification(PreTrainedModel):
         *,
         position_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        token_places: Tensor | None = None,
     ) -> TokenClassifierOutput | tuple[Any, ...]:
         """Score every label at every token; labels (B, T) are classes, -100 where there is nothing to learn."""
         encoded = self.distilbert(
@@ -265,6 +274,7 @@ class DistilBertForTokenClassification(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
         )
         hidden = encoded.last_hidden_state  # (B, T, D)
         hidden = self.dropout(hidden)  # (B, T, D)
@@ -305,6 +315,7 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
         *,
         position_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        token_places: Tensor | None = None,
     ) -> QuestionAnsweringModelOutput | tuple[Any, ...]:
         """Score every token as start and as end; both positions (B,) or (B, 1), one beyond the text does not count."""
         encoded = self.distilbert(
@@ -316,6 +327,7 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
         )
         hidden = encoded.last_hidden_state  # (B, T, D)
         hidden = self.dropout(hidden)  # (B, T, D)

@@ -4,7 +4,8 @@
 Read line by line beside `tf/modeling.py` and `flax/modeling.py`: same classes, methods, names and operations.
 Loading, saving and surgery are in `io.py`, the attention kernels in `attention.py`, the heads in `heads.py`.
 
-Axes: B batch, T tokens, D dim, H heads, K head size, F hidden_dim.
+Axes: B batch, T tokens, D dim, H heads, K head size, F hidden_dim. Where padding is removed (see `padding.py`), what is
+computed for each token by itself has one axis N, the tokens that are left, in place of B and T.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from distilbert.pt.activations import ACTIVATIONS
 from distilbert.pt.attention import IMPLEMENTATIONS, additive_mask, eager
 from distilbert.pt.io import PreTrainedModel, bounds
 from distilbert.pt.layers import Dropout, Embedding, LayerNorm, Linear
+from distilbert.pt.padding import Padding
 
 
 class Embeddings(nn.Module):
@@ -35,9 +37,12 @@ class Embeddings(nn.Module):
         self.LayerNorm = LayerNorm(config.dim)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, input_ids: Tensor | None, inputs_embeds: Tensor | None, position_ids: Tensor) -> Tensor:
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, D)
-        positions = self.position_embeddings(position_ids)  # (B or 1, T, D)
+    def forward(
+        self, input_ids: Tensor | None, inputs_embeds: Tensor | None, position_ids: Tensor, padding: Padding
+    ) -> Tensor:
+        tokens = padding.removed(input_ids if inputs_embeds is None else inputs_embeds)  # (B, T) or (B, T, D)
+        words = self.word_embeddings(tokens) if inputs_embeds is None else tokens  # (B, T, D)
+        positions = self.position_embeddings(padding.removed(position_ids))  # (B or 1, T, D)
         hidden = self.LayerNorm(words + positions)  # (B, T, D)
         return self.dropout(hidden)  # (B, T, D)
 
@@ -57,15 +62,21 @@ class MultiHeadSelfAttention(nn.Module):
         self.out_lin = Linear(self.n_heads * self.head_dim, config.dim)
 
     def forward(
-        self, hidden: Tensor, mask: Tensor | None, head_mask: Tensor | None, output_attentions: bool
+        self,
+        hidden: Tensor,
+        asking: Tensor,
+        mask: Tensor | None,
+        head_mask: Tensor | None,
+        output_attentions: bool,
+        padding: Padding,
     ) -> tuple[Tensor, Tensor | None]:
         attend = eager if output_attentions else IMPLEMENTATIONS[self.implementation]
         dropout = self.dropout if self.training else 0.0
-        q = self.split(self.q_lin(hidden))  # (B, H, T, K)
-        k = self.split(self.k_lin(hidden))  # (B, H, T, K)
-        v = self.split(self.v_lin(hidden))  # (B, H, T, K)
+        q = self.split(padding.restored(self.q_lin(asking)))  # (B, H, T, K)
+        k = self.split(padding.restored(self.k_lin(hidden)))  # (B, H, T, K)
+        v = self.split(padding.restored(self.v_lin(hidden)))  # (B, H, T, K)
         context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, T, K), (B, H, T, T)
-        return self.out_lin(self.join(context)), attentions  # (B, T, D), (B, H, T, T)
+        return self.out_lin(padding.removed(self.join(context))), attentions  # (B, T, D), (B, H, T, T)
 
     def split(self, x: Tensor) -> Tensor:
         x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)  # (B, T, H, K)
@@ -104,11 +115,20 @@ class TransformerBlock(nn.Module):
         self.output_layer_norm = LayerNorm(config.dim)
 
     def forward(
-        self, hidden: Tensor, mask: Tensor | None, head_mask: Tensor | None, output_attentions: bool
+        self,
+        hidden: Tensor,
+        mask: Tensor | None,
+        head_mask: Tensor | None,
+        output_attentions: bool,
+        padding: Padding,
+        first_only: bool,
     ) -> tuple[Tensor, Tensor | None]:
-        attended, attentions = self.attention(hidden, mask, head_mask, output_attentions)  # (B, T, D), (B, H, T, T)
-        hidden = self.sa_layer_norm(attended + hidden)  # (B, T, D)
-        hidden = self.output_layer_norm(self.ffn(hidden) + hidden)  # (B, T, D)
+        asking = hidden[:, :1] if first_only else hidden  # (B, 1 or T, D)
+        attended, attentions = self.attention(
+            hidden, asking, mask, head_mask, output_attentions, padding
+        )  # (B, 1 or T, D), (B, H, 1 or T, T)
+        hidden = self.sa_layer_norm(attended + asking)  # (B, 1 or T, D)
+        hidden = self.output_layer_norm(self.ffn(hidden) + hidden)  # (B, 1 or T, D)
         return hidden, attentions
 
 
@@ -127,18 +147,27 @@ class Transformer(nn.Module):
         head_mask: Tensor | None,
         output_attentions: bool,
         output_hidden_states: bool,
+        padding: Padding,
+        first_only: bool,
     ) -> BaseModelOutput:
         hidden_states = [hidden]
         attentions = []
         for i, block in enumerate(self.layer):
             layer_mask = layer_head_mask(head_mask, i, hidden.dtype)  # (H, 1, 1) or (B, H, 1, 1)
             run = self.checkpointed(block) if self.gradient_checkpointing and self.training else block
-            hidden, attention = run(hidden, mask, layer_mask, output_attentions)  # (B, T, D), (B, H, T, T)
+            first = first_only and i == len(self.layer) - 1
+            if first:
+                hidden = padding.restored(hidden)  # (B, T, D)
+                padding = Padding(None, padding.shape)
+                mask = first_row(mask)  # (B, 1, 1, T) or (B, H, 1, T)
+            hidden, attention = run(
+                hidden, mask, layer_mask, output_attentions, padding, first
+            )  # (B, 1 or T, D), (B, H, 1 or T, T)
             hidden_states.append(hidden)
             attentions.append(attention)
         return BaseModelOutput(
-            last_hidden_state=hidden,
-            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            last_hidden_state=padding.restored(hidden),
+            hidden_states=tuple(map(padding.restored, hidden_states)) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
 
@@ -152,6 +181,11 @@ def layer_head_mask(head_mask: Tensor | None, layer: int, dtype: torch.dtype) ->
         return None
     factors = head_mask if head_mask.ndim == 1 else head_mask[layer]  # (H,) or (B, H)
     return factors.to(dtype)[..., None, None]  # (H, 1, 1) or (B, H, 1, 1)
+
+
+def first_row(mask: Tensor | None) -> Tensor | None:
+    """What the first token may look at: (B, H, T, T) -> (B, H, 1, T); None and (B, 1, 1, T) as they are."""
+    return None if mask is None else mask[:, :, :1]
 
 
 class DistilBertModel(PreTrainedModel):
@@ -177,6 +211,8 @@ class DistilBertModel(PreTrainedModel):
         *,
         position_ids: Tensor | None = None,
         token_type_ids: Tensor | None = None,
+        token_places: Tensor | None = None,
+        first_only: bool = False,
     ) -> BaseModelOutput | tuple[Any, ...]:
         """Encode a batch.
 
@@ -191,9 +227,13 @@ class DistilBertModel(PreTrainedModel):
             return_dict: False for a tuple; default `config.return_dict`.
             position_ids: (B, T), (1, T) or (T,); default 0, 1, 2, ...
             token_type_ids: accepted for callers that pass them, and ignored: DistilBERT has none.
+            token_places: (N,), the places among the B*T of the batch that are computed, in any order: at least all that
+                `attention_mask` (B, T) attends to. The place B*T is none. Vectors elsewhere are 0.
+            first_only: the vector of each first token is all that is wanted, which saves most of the last layer; not
+                where attentions or hidden states are returned.
 
         Returns:
-            BaseModelOutput with last_hidden_state (B, T, D).
+            BaseModelOutput with last_hidden_state (B, T, D), or (B, 1, D) of first tokens.
 
         Raises:
             InputError: lists everything in the call that does not fit.
@@ -206,6 +246,7 @@ class DistilBertModel(PreTrainedModel):
                 "head_mask": head_mask,
                 "inputs_embeds": inputs_embeds,
                 "position_ids": position_ids,
+                "token_places": token_places,
             },
             bounds,
         )
@@ -213,8 +254,12 @@ class DistilBertModel(PreTrainedModel):
         if position_ids is None:
             position_ids = self.default_positions(input_ids, inputs_embeds)  # (1, T)
         mask = additive_mask(attention_mask, self.dtype)  # (B, 1, 1, T) or (B, H, T, T)
-        hidden = self.embeddings(input_ids, inputs_embeds, position_ids)  # (B, T, D)
-        output = self.transformer(hidden, mask, head_mask, settings.attentions, settings.hidden_states)
+        padding = Padding(token_places, (input_ids if inputs_embeds is None else inputs_embeds).shape[:2])
+        hidden = self.embeddings(input_ids, inputs_embeds, position_ids, padding)  # (B, T, D)
+        first_only = first_only and not (settings.attentions or settings.hidden_states)
+        output = self.transformer(
+            hidden, mask, head_mask, settings.attentions, settings.hidden_states, padding, first_only
+        )
         return output if settings.return_dict else output.to_tuple()
 
     def default_positions(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:

@@ -17,7 +17,7 @@ from distilbert.config import DistilBertConfig
 from distilbert.outputs import ModelOutput
 from distilbert.pt.losses import cross_entropies, value_losses
 
-INPUTS = ("input_ids", "attention_mask", "places")
+INPUTS = ("input_ids", "attention_mask", "token_places", "places")
 
 
 class TaskObjective:

@@ -30,7 +30,7 @@ from distilbert.pt.processes import (
     whole,
 )
 from distilbert.training import engine
-from distilbert.training.batch import Batch
+from distilbert.training.batch import Batch, with_token_places
 from distilbert.training.engine import EngineSettings, State, StepResult, World, step_seed
 
 __all__ = ["Engine", "TaskObjective"]
@@ -149,4 +149,5 @@ class Engine(engine.Engine):
         return torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.settings.bf16)
 
     def _tensors(self, batch: Batch) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(values).to(self.model.device) for name, values in batch.items()}
+        arrays = with_token_places(batch)
+        return {name: torch.from_numpy(values).to(self.model.device) for name, values in arrays.items()}

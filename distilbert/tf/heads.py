@@ -75,6 +75,7 @@ class DistilBertForMaskedLM(PreTrainedModel):
         *,
         position_ids: tf.Tensor | None = None,
         token_type_ids: tf.Tensor | None = None,
+        token_places: tf.Tensor | None = None,
         places: tf.Tensor | None = None,
         training: bool | None = None,
     ) -> MaskedLMOutput | tuple[Any, ...]:
@@ -91,6 +92,7 @@ class DistilBertForMaskedLM(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
             training=training,
         )
         hidden = at_places(encoded.last_hidden_state, places)  # (B, T or P, D)
@@ -145,6 +147,7 @@ class DistilBertForSequenceClassification(PreTrainedModel):
         *,
         position_ids: tf.Tensor | None = None,
         token_type_ids: tf.Tensor | None = None,
+        token_places: tf.Tensor | None = None,
         training: bool | None = None,
     ) -> SequenceClassifierOutput | tuple[Any, ...]:
         """Score every label; labels are classes (B,), or values (B, L) or (B,), by `config.problem_type`.
@@ -161,9 +164,11 @@ class DistilBertForSequenceClassification(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
+            first_only=True,
             training=training,
         )
-        hidden = encoded.last_hidden_state  # (B, T, D)
+        hidden = encoded.last_hidden_state  # (B, 1 or T, D)
         hidden = self.pre_classifier(hidden[:, 0])  # (B, D)
         hidden = tf.nn.relu(hidden)  # (B, D)
         hidden = self.dropout(hidden, training=training)  # (B, D)
@@ -205,6 +210,7 @@ class DistilBertForMultipleChoice(PreTrainedModel):
         *,
         position_ids: tf.Tensor | None = None,
         token_type_ids: tf.Tensor | None = None,
+        token_places: tf.Tensor | None = None,
         training: bool | None = None,
     ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
         """Score every choice; inputs have an axis of choices after the batch, labels (B,) say which is right."""
@@ -219,9 +225,11 @@ class DistilBertForMultipleChoice(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=flatten_choices(position_ids, 3),
+            token_places=token_places,
+            first_only=True,
             training=training,
         )
-        hidden = encoded.last_hidden_state  # (B*C, T, D)
+        hidden = encoded.last_hidden_state  # (B*C, 1 or T, D)
         hidden = self.pre_classifier(hidden[:, 0])  # (B*C, D)
         hidden = tf.nn.relu(hidden)  # (B*C, D)
         hidden = self.dropout(hidden, training=training)  # (B*C, D)
@@ -269,6 +277,7 @@ class DistilBertForTokenClassification(PreTrainedModel):
         *,
         position_ids: tf.Tensor | None = None,
         token_type_ids: tf.Tensor | None = None,
+        token_places: tf.Tensor | None = None,
         training: bool | None = None,
     ) -> TokenClassifierOutput | tuple[Any, ...]:
         """Score every label at every token; labels (B, T) are classes, -100 where there is nothing to learn."""
@@ -281,6 +290,7 @@ class DistilBertForTokenClassification(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
             training=training,
         )
         hidden = encoded.last_hidden_state  # (B, T, D)
@@ -323,6 +333,7 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
         *,
         position_ids: tf.Tensor | None = None,
         token_type_ids: tf.Tensor | None = None,
+        token_places: tf.Tensor | None = None,
         training: bool | None = None,
     ) -> QuestionAnsweringModelOutput | tuple[Any, ...]:
         """Score every token as start and as end; both positions (B,) or (B, 1), one beyond the text does not count."""
@@ -335,6 +346,7 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
             output_hidden_states,
             return_dict=True,
             position_ids=position_ids,
+            token_places=token_places,
             training=training,
         )
         hidden = encoded.last_hidden_state  # (B, T, D)

@@ -21,7 +21,7 @@ from distilbert.config import DistilBertConfig
 from distilbert.errors import DistilBertError, InputError
 
 LABELS = ("labels", "start_positions", "end_positions")
-SWITCHES = ("output_attentions", "output_hidden_states", "return_dict", "training")
+SWITCHES = ("output_attentions", "output_hidden_states", "return_dict", "first_only", "training")
 
 
 class KerasModel(keras.Model):

@@ -5,7 +5,8 @@ Read line by line beside `pt/modeling.py` and `flax/modeling.py`: same classes, 
 Loading, saving and surgery are in `io.py`, the attention kernels in `attention.py`, the heads in `heads.py`; layers
 that have their variables from the start in `layers.py`, what `fit` and `export` need in `keras_model.py`.
 
-Axes: B batch, T tokens, D dim, H heads, K head size, F hidden_dim.
+Axes: B batch, T tokens, D dim, H heads, K head size, F hidden_dim. Where padding is removed (see `padding.py`), what is
+computed for each token by itself has one axis N, the tokens that are left, in place of B and T.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from distilbert.tf.activations import ACTIVATIONS
 from distilbert.tf.attention import IMPLEMENTATIONS, additive_mask, eager
 from distilbert.tf.io import PreTrainedModel, bounds
 from distilbert.tf.layers import Embedding, Layer, LayerNorm, Linear, checkpoint
+from distilbert.tf.padding import Padding
 
 
 class Embeddings(Layer):
@@ -43,10 +45,12 @@ class Embeddings(Layer):
         input_ids: tf.Tensor | None,
         inputs_embeds: tf.Tensor | None,
         position_ids: tf.Tensor,
+        padding: Padding,
         training: bool | None,
     ) -> tf.Tensor:
-        words = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds  # (B, T, D)
-        positions = self.position_embeddings(position_ids)  # (B or 1, T, D)
+        tokens = padding.removed(input_ids if inputs_embeds is None else inputs_embeds)  # (B, T) or (B, T, D)
+        words = self.word_embeddings(tokens) if inputs_embeds is None else tokens  # (B, T, D)
+        positions = self.position_embeddings(padding.removed(position_ids))  # (B or 1, T, D)
         hidden = self.LayerNorm(tf.cast(words, positions.dtype) + positions)  # (B, T, D)
         return self.dropout(hidden, training=training)  # (B, T, D)
 
@@ -68,18 +72,20 @@ class MultiHeadSelfAttention(Layer):
     def call(
         self,
         hidden: tf.Tensor,
+        asking: tf.Tensor,
         mask: tf.Tensor | None,
         head_mask: tf.Tensor | None,
         output_attentions: bool,
+        padding: Padding,
         training: bool | None,
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         attend = eager if output_attentions else IMPLEMENTATIONS[self.implementation]
         dropout = self.dropout if training else None
-        q = self.split(self.q_lin(hidden))  # (B, H, T, K)
-        k = self.split(self.k_lin(hidden))  # (B, H, T, K)
-        v = self.split(self.v_lin(hidden))  # (B, H, T, K)
+        q = self.split(padding.restored(self.q_lin(asking)))  # (B, H, T, K)
+        k = self.split(padding.restored(self.k_lin(hidden)))  # (B, H, T, K)
+        v = self.split(padding.restored(self.v_lin(hidden)))  # (B, H, T, K)
         context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, T, K), (B, H, T, T)
-        return self.out_lin(self.join(context)), attentions  # (B, T, D), (B, H, T, T)
+        return self.out_lin(padding.removed(self.join(context))), attentions  # (B, T, D), (B, H, T, T)
 
     def split(self, x: tf.Tensor) -> tf.Tensor:
         x = tf.reshape(x, (*ops.shape(x)[:2], self.n_heads, self.head_dim))  # (B, T, H, K)
@@ -123,13 +129,17 @@ class TransformerBlock(Layer):
         mask: tf.Tensor | None,
         head_mask: tf.Tensor | None,
         output_attentions: bool,
+        padding: Padding,
+        first_only: bool,
         training: bool | None,
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        asking = hidden[:, :1] if first_only else hidden  # (B, 1 or T, D)
         attended, attentions = self.attention(
-            hidden, mask, head_mask, output_attentions, training
-        )  # (B, T, D), (B, H, T, T)
-        hidden = self.sa_layer_norm(attended + hidden)  # (B, T, D)
-        hidden = self.output_layer_norm(self.ffn(hidden, training) + hidden)  # (B, T, D)
+            hidden, asking, mask, head_mask, output_attentions, padding, training
+        )  # (B, 1 or T, D), (B, H, 1 or T, T)
+        # Not `+`: its gradient asks for shapes, which keeps it apart from the product before it, but not in evaluation.
+        hidden = self.sa_layer_norm(tf.add_n([attended, asking]))  # (B, 1 or T, D)
+        hidden = self.output_layer_norm(tf.add_n([self.ffn(hidden, training), hidden]))  # (B, 1 or T, D)
         return hidden, attentions
 
 
@@ -148,6 +158,8 @@ class Transformer(Layer):
         head_mask: tf.Tensor | None,
         output_attentions: bool,
         output_hidden_states: bool,
+        padding: Padding,
+        first_only: bool,
         training: bool | None,
     ) -> BaseModelOutput:
         hidden_states = [hidden]
@@ -155,12 +167,19 @@ class Transformer(Layer):
         for i, block in enumerate(self.layer):
             layer_mask = layer_head_mask(head_mask, i, hidden.dtype)  # (H, 1, 1) or (B, H, 1, 1)
             run = self.checkpointed(block) if self.gradient_checkpointing and training else block
-            hidden, attention = run(hidden, mask, layer_mask, output_attentions, training)  # (B, T, D), (B, H, T, T)
+            first = first_only and i == len(self.layer) - 1
+            if first:
+                hidden = padding.restored(hidden)  # (B, T, D)
+                padding = Padding(None, padding.shape)
+                mask = first_row(mask)  # (B, 1, 1, T) or (B, H, 1, T)
+            hidden, attention = run(
+                hidden, mask, layer_mask, output_attentions, padding, first, training
+            )  # (B, 1 or T, D), (B, H, 1 or T, T)
             hidden_states.append(hidden)
             attentions.append(attention)
         return BaseModelOutput(
-            last_hidden_state=hidden,
-            hidden_states=tuple(hidden_states) if output_hidden_states else None,
+            last_hidden_state=padding.restored(hidden),
+            hidden_states=tuple(map(padding.restored, hidden_states)) if output_hidden_states else None,
             attentions=tuple(attentions) if output_attentions else None,
         )
 
@@ -174,6 +193,11 @@ def layer_head_mask(head_mask: tf.Tensor | None, layer: int, dtype: tf.DType) ->
         return None
     factors = head_mask if head_mask.ndim == 1 else head_mask[layer]  # (H,) or (B, H)
     return tf.cast(factors, dtype)[..., None, None]  # (H, 1, 1) or (B, H, 1, 1)
+
+
+def first_row(mask: tf.Tensor | None) -> tf.Tensor | None:
+    """What the first token may look at: (B, H, T, T) -> (B, H, 1, T); None and (B, 1, 1, T) as they are."""
+    return None if mask is None else mask[:, :, :1]
 
 
 @keras.saving.register_keras_serializable("distilbert")
@@ -200,6 +224,8 @@ class DistilBertModel(PreTrainedModel):
         *,
         position_ids: tf.Tensor | None = None,
         token_type_ids: tf.Tensor | None = None,
+        token_places: tf.Tensor | None = None,
+        first_only: bool = False,
         training: bool | None = None,
     ) -> BaseModelOutput | tuple[Any, ...]:
         """Encode a batch.
@@ -215,10 +241,14 @@ class DistilBertModel(PreTrainedModel):
             return_dict: False for a tuple; default `config.return_dict`.
             position_ids: (B, T), (1, T) or (T,); default 0, 1, 2, ...
             token_type_ids: accepted for callers that pass them, and ignored: DistilBERT has none.
+            token_places: (N,), the places among the B*T of the batch that are computed, in any order: at least all that
+                `attention_mask` (B, T) attends to. The place B*T is none. Vectors elsewhere are 0.
+            first_only: the vector of each first token is all that is wanted, which saves most of the last layer; not
+                where attentions or hidden states are returned.
             training: True for dropout; default as in the call around this one, if any, else False.
 
         Returns:
-            BaseModelOutput with last_hidden_state (B, T, D).
+            BaseModelOutput with last_hidden_state (B, T, D), or (B, 1, D) of first tokens.
 
         Raises:
             InputError: lists everything in the call that does not fit.
@@ -231,6 +261,7 @@ class DistilBertModel(PreTrainedModel):
                 "head_mask": head_mask,
                 "inputs_embeds": inputs_embeds,
                 "position_ids": position_ids,
+                "token_places": token_places,
             },
             bounds,
         )
@@ -238,8 +269,12 @@ class DistilBertModel(PreTrainedModel):
         if position_ids is None:
             position_ids = self.default_positions(input_ids, inputs_embeds)  # (1, T)
         mask = additive_mask(attention_mask, self.dtype)  # (B, 1, 1, T) or (B, H, T, T)
-        hidden = self.embeddings(input_ids, inputs_embeds, position_ids, training)  # (B, T, D)
-        output = self.transformer(hidden, mask, head_mask, settings.attentions, settings.hidden_states, training)
+        padding = Padding(token_places, ops.shape(input_ids if inputs_embeds is None else inputs_embeds)[:2])
+        hidden = self.embeddings(input_ids, inputs_embeds, position_ids, padding, training)  # (B, T, D)
+        first_only = first_only and not (settings.attentions or settings.hidden_states)
+        output = self.transformer(
+            hidden, mask, head_mask, settings.attentions, settings.hidden_states, padding, first_only, training
+        )
         return output if settings.return_dict else output.to_tuple()
 
     def default_positions(self, input_ids: tf.Tensor | None, inputs_embeds: tf.Tensor | None) -> tf.Tensor:

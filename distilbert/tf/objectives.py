@@ -16,7 +16,7 @@ from distilbert.config import DistilBertConfig
 from distilbert.outputs import ModelOutput
 from distilbert.tf.losses import cross_entropies, value_losses
 
-INPUTS = ("input_ids", "attention_mask", "places")
+INPUTS = ("input_ids", "attention_mask", "token_places", "places")
 
 
 class TaskObjective:

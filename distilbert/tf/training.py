@@ -23,7 +23,7 @@ from distilbert.tf.keras_model import dtype_policy
 from distilbert.tf.objectives import TaskObjective
 from distilbert.tf.processes import add_up, join
 from distilbert.training import engine
-from distilbert.training.batch import Batch
+from distilbert.training.batch import Batch, with_token_places
 from distilbert.training.engine import EngineSettings, State, StepResult, World, step_seed
 
 __all__ = ["Engine", "TaskObjective"]
@@ -59,7 +59,7 @@ class Engine(engine.Engine):
     def step(self, parts: Sequence[Batch], rate: float, number: int) -> StepResult:
         terms: dict[str, tf.Tensor] = {}
         gradients: list[tf.Tensor] = []
-        for place, part in enumerate(parts):
+        for place, part in enumerate(map(with_token_places, parts)):
             seed = step_seed(self.settings.seed, number, place, self.settings.world.rank)
             graph = self._gradients.get_concrete_function(of_any_size(part), tf.TensorSpec((), tf.int64))
             found, added = graph(tensors(part), tf.constant(seed, tf.int64))
@@ -70,6 +70,7 @@ class Engine(engine.Engine):
         return StepResult({name: float(value) for name, value in zip(terms, sums, strict=False)}, float(norm))
 
     def evaluate(self, batch: Batch) -> tuple[dict[str, float], ModelOutput]:
+        batch = with_token_places(batch)
         terms, output = self._answers.get_concrete_function(of_any_size(batch))(tensors(batch))
         answers = type(output)(**{name: value.numpy() for name, value in output.items()})
         return {name: float(value) for name, value in terms.items()}, answers

@@ -76,6 +76,22 @@ def normalised(parts: Sequence[Batch]) -> list[Batch]:
     return found
 
 
+def with_token_places(batch: Batch, multiple: int = 1) -> Batch:
+    """A batch that says where its tokens are, `token_places` (N,), so that a model computes no padding.
+
+    The first of each row is always among them, since a class may be read from it. There are a multiple of `multiple`,
+    but no more than places: filled up with the place that is none.
+    """
+    mask = batch["attention_mask"]
+    seen = mask != 0
+    seen[..., 0] = True
+    places = np.flatnonzero(seen)
+    count = -(-len(places) // multiple) * multiple
+    filled = np.full(min(count, mask.size), mask.size, np.int32)
+    filled[: len(places)] = places
+    return {**batch, "token_places": filled}
+
+
 def share(batch: Batch, rank: int, size: int, multiple: int = 1) -> Batch:
     """The rows of one process out of `size`.
 

@@ -118,11 +118,12 @@ class Training:
         """What a step learns from, over all processes, in parts whose weights add up to 1 together."""
         epoch = step // self.order.steps_per_epoch
         rows = self.order.rows(step)
+        unit = self.engine.settings.world.size * self.engine.rows_multiple
         found = []
         for accumulated in accumulation_parts(rows, self.arguments.gradient_accumulation_steps):
             lengths = self.train.lengths[accumulated]
             padded = -(-lengths // self.arguments.pad_to_multiple_of) * self.arguments.pad_to_multiple_of
-            for part in length_parts(accumulated, padded, self.engine.settings.world.size * self.engine.rows_multiple):
+            for part in length_parts(accumulated, padded, unit, self.engine.computes_padding):
                 length = padded_length(self.train.lengths[part], self.arguments.pad_to_multiple_of, self.longest)
                 found.append(self.task.collate(self.train, part, length, (self.arguments.seed, epoch)))
         return normalised(found)
