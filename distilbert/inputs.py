@@ -7,7 +7,6 @@ of an array, or None where looking at values is impossible.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -183,10 +182,12 @@ def _check_token_places(arrays: Mapping[str, Any], tokens: Shape, bounds: Bounds
         return [f"token_places: expected whole numbers (N,), found {_dtype(places)} {_shape(places)}"]
     if mask is None or len(_shape(mask)) != 2:
         return ["token_places: expected an attention_mask (B, T) with them, which attends to no other place"]
+    rows, length = tokens[:2]
     limits = bounds(places)
-    none = None if None in tokens[:2] else math.prod(tokens[:2])
-    if limits and none is not None and not 0 <= limits[0] <= limits[1] <= none:
-        return [f"token_places: expected places from 0 to {none} (B*T, none), found {limits[0]} to {limits[1]}"]
+    if limits and rows and length and not 0 <= limits[0] <= limits[1] <= rows * length:
+        return [
+            f"token_places: expected places from 0 to {rows * length} (B*T, none), found {limits[0]} to {limits[1]}"
+        ]
     return []
 
 

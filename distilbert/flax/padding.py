@@ -34,19 +34,19 @@ class Padding:
         if self.places is None:
             return x
         x = jnp.broadcast_to(x, (*self.shape, *x.shape[2:])).reshape(-1, *x.shape[2:])  # (B*T, ...)
-        return rows_of(x, self.places, self._order())
+        return rows_of(x, self.places, self._order(self.places))
 
     def restored(self, x: Array) -> Array:
         """(N, ...) -> (B, T, ...), with zeros where there is no token; as it is where nothing is left out."""
         if self.places is None:
             return x
-        return rows_of(x, self._order(), self.places).reshape(*self.shape, *x.shape[1:])
+        return rows_of(x, self._order(self.places), self.places).reshape(*self.shape, *x.shape[1:])
 
-    def _order(self) -> Array:
+    def _order(self, places: Array) -> Array:
         """(B*T,) which of the N tokens is at each place; N where there is none."""
         rows, length = self.shape
-        count = len(self.places)
-        return jnp.full(rows * length, count).at[self.places].set(jnp.arange(count), mode="drop")
+        nowhere = jnp.full(rows * length, len(places))  # (B*T,)
+        return nowhere.at[places].set(jnp.arange(len(places)), mode="drop")
 
 
 @jax.custom_vjp

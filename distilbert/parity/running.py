@@ -73,8 +73,13 @@ class FrameworkRunner(ABC):
         Fast kernels return no probabilities, so the second run is one of the plain kernel. In the third, a model of
         which only the first token counts leaves out the others in its last layer.
         """
-        wanted = ({"output_hidden_states": True}, {"output_hidden_states": True, "output_attentions": True}, {})
-        return [layers_of_output(self._plain(self.call(arguments, **options))) for options in wanted]
+        wanted = ((True, False), (True, True), (False, False))
+        return [
+            layers_of_output(
+                self._plain(self.call(arguments, output_hidden_states=states, output_attentions=attentions))
+            )
+            for states, attentions in wanted
+        ]
 
     def gradients(self, arguments: Arguments) -> Layers:
         """The gradients of the loss, by layer."""

@@ -20,7 +20,7 @@ class Padding:
         """Take the places (N,) of the tokens among the B*T of a batch of `shape` (B, T); the place B*T is none."""
         self.shape = shape
         self.places = None if token_places is None else tf.cast(token_places, tf.int32)  # (N,)
-        self.order = None if token_places is None else self._order()  # (B*T,)
+        self.order = None if self.places is None else self._order(self.places)  # (B*T,)
 
     def removed(self, x: tf.Tensor) -> tf.Tensor:
         """(B, T, ...), (1, T) or (T,) -> (N, ...), the tokens alone; as it is where nothing is left out."""
@@ -36,14 +36,12 @@ class Padding:
             return x
         return tf.reshape(rows_of(x, self.order, self.places), (*self.shape, *ops.shape(x)[1:]))
 
-    def _order(self) -> tf.Tensor:
+    def _order(self, places: tf.Tensor) -> tf.Tensor:
         """(B*T,) which of the N tokens is at each place; N where there is none."""
         rows, length = self.shape
-        count = tf.size(self.places)
-        order = tf.tensor_scatter_nd_update(
-            tf.fill([rows * length + 1], count), self.places[:, None], tf.range(count)
-        )  # (B*T + 1,)
-        return order[:-1]
+        count = tf.size(places)
+        nowhere = tf.fill([rows * length + 1], count)  # (B*T + 1,)
+        return tf.tensor_scatter_nd_update(nowhere, places[:, None], tf.range(count))[:-1]
 
 
 @tf.custom_gradient
