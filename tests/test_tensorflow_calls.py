@@ -114,8 +114,8 @@ def test_unknown_and_doubled_arguments(model):
         model(IDS, foo=1)
     with pytest.raises(InputError, match="input_ids given twice"):
         model(IDS, input_ids=IDS)
-    with pytest.raises(InputError, match="expected at most 11"):
-        model(*[IDS] * 12)
+    with pytest.raises(InputError, match="expected at most 12"):
+        model(*[IDS] * 13)
 
 
 @pytest.mark.parametrize("jit", [False, True])

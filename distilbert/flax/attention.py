@@ -3,7 +3,8 @@
 
 Every implementation takes q, k, v (B, H, T, K), an additive mask that broadcasts to (B, H, T, T) or None, a head mask
 that broadcasts to (B, H, T, T) or None, and dropout as a function or None; it returns the context (B, H, T, K) and the
-attention probabilities (B, H, T, T). Fast kernels return None for these, so a caller who wants them uses `eager`.
+attention probabilities (B, H, T, T). Fast kernels return None for these, so a caller who wants them uses `eager`. Where
+first tokens alone ask, q has one token, and so has what is returned.
 """
 
 from __future__ import annotations

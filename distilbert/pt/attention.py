@@ -3,7 +3,8 @@
 
 Every implementation takes q, k, v (B, H, T, K), an additive mask that broadcasts to (B, H, T, T) or None, a head mask
 that broadcasts to (B, H, T, T) or None, and the rate of dropout; it returns the context (B, H, T, K) and the attention
-probabilities (B, H, T, T). Fast kernels return None for these, so a caller who wants them uses `eager`.
+probabilities (B, H, T, T). Fast kernels return None for these, so a caller who wants them uses `eager`. Where first
+tokens alone ask, q has one token, and so has what is returned.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def flash_attention_2(
 ) -> tuple[Tensor, Tensor | None]:
     """The flash-attn package, without work on padding; float16 or bfloat16 on a CUDA device, and 2-D masks only."""
     by_key = mask is None or (mask.shape[1] == 1 and mask.shape[2] == 1)
-    if head_mask is not None or not by_key or q.dtype not in (torch.float16, torch.bfloat16) or not q.is_cuda:
+    fits = q.shape == k.shape and q.dtype in (torch.float16, torch.bfloat16) and q.is_cuda
+    if head_mask is not None or not by_key or not fits:
         return sdpa(q, k, v, mask, head_mask, dropout)
     from flash_attn import flash_attn_func, flash_attn_varlen_func
 
