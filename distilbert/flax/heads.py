@@ -223,7 +223,10 @@ class DistilBertForMultipleChoice(PreTrainedModel):
         dropout_rng: Array | None = None,
         train: bool | None = None,
     ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
-        """Score every choice; inputs have an axis of choices after the batch, labels (B,) say which is right."""
+        """Score every choice; inputs have an axis of choices after the batch, labels (B,) say which is right.
+
+        `token_places` are among the B*C*T places of all choices.
+        """
         check_choices(input_ids, inputs_embeds)
         choices = input_ids.shape[1] if inputs_embeds is None else inputs_embeds.shape[1]
         encoded = self.distilbert(

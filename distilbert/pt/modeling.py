@@ -48,7 +48,7 @@ class Embeddings(nn.Module):
 
 
 class MultiHeadSelfAttention(nn.Module):
-    """Every token looks at every token, through several heads."""
+    """Tokens that ask look at every token, through several heads; `asking` are all, or the first of each text."""
 
     def __init__(self, config: DistilBertConfig, layer: int) -> None:
         super().__init__()
@@ -72,11 +72,11 @@ class MultiHeadSelfAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         attend = eager if output_attentions else IMPLEMENTATIONS[self.implementation]
         dropout = self.dropout if self.training else 0.0
-        q = self.split(padding.restored(self.q_lin(asking)))  # (B, H, T, K)
+        q = self.split(padding.restored(self.q_lin(asking)))  # (B, H, 1 or T, K)
         k = self.split(padding.restored(self.k_lin(hidden)))  # (B, H, T, K)
         v = self.split(padding.restored(self.v_lin(hidden)))  # (B, H, T, K)
-        context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, T, K), (B, H, T, T)
-        return self.out_lin(padding.removed(self.join(context))), attentions  # (B, T, D), (B, H, T, T)
+        context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, 1 or T, K), (B, H, 1 or T, T)
+        return self.out_lin(padding.removed(self.join(context))), attentions  # (B, 1 or T, D), (B, H, 1 or T, T)
 
     def split(self, x: Tensor) -> Tensor:
         x = x.reshape(*x.shape[:2], self.n_heads, self.head_dim)  # (B, T, H, K)
@@ -227,8 +227,9 @@ class DistilBertModel(PreTrainedModel):
             return_dict: False for a tuple; default `config.return_dict`.
             position_ids: (B, T), (1, T) or (T,); default 0, 1, 2, ...
             token_type_ids: accepted for callers that pass them, and ignored: DistilBERT has none.
-            token_places: (N,), the places among the B*T of the batch that are computed, in any order: at least all that
-                `attention_mask` (B, T) attends to. The place B*T is none. Vectors elsewhere are 0.
+            token_places: (N,), the places among the B*T of the batch that are computed, each once, in any order: at
+                least all that `attention_mask` (B, T) attends to, and first tokens where a class is read from them. The
+                place B*T is none. Vectors elsewhere are 0.
             first_only: the vector of each first token is all that is wanted, which saves most of the last layer; not
                 where attentions or hidden states are returned.
 

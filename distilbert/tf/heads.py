@@ -213,7 +213,10 @@ class DistilBertForMultipleChoice(PreTrainedModel):
         token_places: tf.Tensor | None = None,
         training: bool | None = None,
     ) -> MultipleChoiceModelOutput | tuple[Any, ...]:
-        """Score every choice; inputs have an axis of choices after the batch, labels (B,) say which is right."""
+        """Score every choice; inputs have an axis of choices after the batch, labels (B,) say which is right.
+
+        `token_places` are among the B*C*T places of all choices.
+        """
         check_choices(input_ids, inputs_embeds)
         choices = ops.shape(input_ids if inputs_embeds is None else inputs_embeds)[1]
         encoded = self.distilbert(

@@ -56,7 +56,7 @@ class Embeddings(Layer):
 
 
 class MultiHeadSelfAttention(Layer):
-    """Every token looks at every token, through several heads."""
+    """Tokens that ask look at every token, through several heads; `asking` are all, or the first of each text."""
 
     def __init__(self, config: DistilBertConfig, layer: int) -> None:
         super().__init__()
@@ -81,11 +81,11 @@ class MultiHeadSelfAttention(Layer):
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         attend = eager if output_attentions else IMPLEMENTATIONS[self.implementation]
         dropout = self.dropout if training else None
-        q = self.split(padding.restored(self.q_lin(asking)))  # (B, H, T, K)
+        q = self.split(padding.restored(self.q_lin(asking)))  # (B, H, 1 or T, K)
         k = self.split(padding.restored(self.k_lin(hidden)))  # (B, H, T, K)
         v = self.split(padding.restored(self.v_lin(hidden)))  # (B, H, T, K)
-        context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, T, K), (B, H, T, T)
-        return self.out_lin(padding.removed(self.join(context))), attentions  # (B, T, D), (B, H, T, T)
+        context, attentions = attend(q, k, v, mask, head_mask, dropout)  # (B, H, 1 or T, K), (B, H, 1 or T, T)
+        return self.out_lin(padding.removed(self.join(context))), attentions  # (B, 1 or T, D), (B, H, 1 or T, T)
 
     def split(self, x: tf.Tensor) -> tf.Tensor:
         x = tf.reshape(x, (*ops.shape(x)[:2], self.n_heads, self.head_dim))  # (B, T, H, K)
@@ -137,7 +137,8 @@ class TransformerBlock(Layer):
         attended, attentions = self.attention(
             hidden, asking, mask, head_mask, output_attentions, padding, training
         )  # (B, 1 or T, D), (B, H, 1 or T, T)
-        # Not `+`: its gradient asks for shapes, which keeps it apart from the product before it, but not in evaluation.
+        # Not `+`: its gradient asks for shapes, so that TensorFlow would join it to the product before it in evaluation
+        # alone, and bfloat16 would round a teacher otherwise than its student.
         hidden = self.sa_layer_norm(tf.add_n([attended, asking]))  # (B, 1 or T, D)
         hidden = self.output_layer_norm(tf.add_n([self.ffn(hidden, training), hidden]))  # (B, 1 or T, D)
         return hidden, attentions
@@ -241,8 +242,9 @@ class DistilBertModel(PreTrainedModel):
             return_dict: False for a tuple; default `config.return_dict`.
             position_ids: (B, T), (1, T) or (T,); default 0, 1, 2, ...
             token_type_ids: accepted for callers that pass them, and ignored: DistilBERT has none.
-            token_places: (N,), the places among the B*T of the batch that are computed, in any order: at least all that
-                `attention_mask` (B, T) attends to. The place B*T is none. Vectors elsewhere are 0.
+            token_places: (N,), the places among the B*T of the batch that are computed, each once, in any order: at
+                least all that `attention_mask` (B, T) attends to, and first tokens where a class is read from them. The
+                place B*T is none. Vectors elsewhere are 0.
             first_only: the vector of each first token is all that is wanted, which saves most of the last layer; not
                 where attentions or hidden states are returned.
             training: True for dropout; default as in the call around this one, if any, else False.

@@ -117,7 +117,7 @@ class Engine(ABC):
 
     backend: ClassVar[str]
     rows_multiple: int = 1  # parts of a step have a multiple of so many rows on each process
-    computes_padding: bool = False  # as it does tokens
+    computes_padding: bool = False  # outside attention too
 
     @classmethod
     def join(cls) -> World:
