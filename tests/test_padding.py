@@ -21,7 +21,11 @@ FIRST = ("sequence-classification", "multiple-choice")  # tasks that look at fir
 
 
 def call_of(config: Any, task: str) -> dict[str, Any]:
-    """A call in which padding has no label."""
+    """A call in whose loss padding has no part.
+
+    A model's own loss of spans counts padded places, whose vectors are 0 here; training has another, which does not
+    (`test_padding_changes_no_step`).
+    """
     call = sample_call(config, task)
     if task == "masked-lm":
         call["labels"] = np.where(call["attention_mask"] == 1, call["labels"], -100)

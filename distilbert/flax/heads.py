@@ -355,7 +355,11 @@ class DistilBertForQuestionAnswering(PreTrainedModel):
         dropout_rng: Array | None = None,
         train: bool | None = None,
     ) -> QuestionAnsweringModelOutput | tuple[Any, ...]:
-        """Score every token as start and as end; both positions (B,) or (B, 1), one beyond the text does not count."""
+        """Score every token as start and as end; both positions (B,) or (B, 1), one beyond the text does not count.
+
+        The loss compares all T places, padding too, as transformers does, so `token_places` change it: for a loss
+        without padding leave the scores out where `attention_mask` is 0, as `distilbert finetune` does.
+        """
         encoded = self.distilbert(
             input_ids,
             attention_mask,
